@@ -11,7 +11,7 @@ def duration(seconds: float) -> str:
     """A time for people.
 
     >>> duration(75), duration(4000), duration(3.2)
-    ('1m15s', '1h07m', '3s')
+    ('1m15s', '1h06m', '3s')
     """
     seconds = max(0, round(seconds))
     if seconds >= 3600:

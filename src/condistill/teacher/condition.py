@@ -1,0 +1,45 @@
+"""Condition: everything a denoiser is given besides x_t and t, for b samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The conditions of b samples, as the denoiser takes them.
+
+    Attributes:
+        leaves: path of the denoiser's argument -> (b, ...) tensor; what belongs to the key.
+        bound: path -> (b, ...) tensor; what belongs to the sample's x0 and is never swapped.
+    """
+
+    leaves: Mapping[str, Tensor]
+    bound: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return next((len(rows) for rows in (*self.leaves.values(), *self.bound.values())), 0)
+
+    def rows(self, index: slice | Tensor) -> Condition:
+        """The conditions of some of the samples."""
+        return Condition(
+            leaves={path: rows[index] for path, rows in self.leaves.items()},
+            bound={path: rows[index] for path, rows in self.bound.items()},
+        )
+
+    def to(self, device: torch.device | str) -> Condition:
+        """The same conditions on another device."""
+        return Condition(
+            leaves={path: rows.to(device) for path, rows in self.leaves.items()},
+            bound={path: rows.to(device) for path, rows in self.bound.items()},
+        )
+
+    @staticmethod
+    def stacked(rows: Sequence[Mapping[str, Tensor]], bound: Mapping[str, Tensor] | None = None) -> Condition:
+        """One condition from single rows, (…) each."""
+        leaves = {path: torch.stack([row[path] for row in rows]) for path in (rows[0] if rows else {})}
+        return Condition(leaves=leaves, bound=dict(bound or {}))

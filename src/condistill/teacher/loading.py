@@ -1,0 +1,80 @@
+"""Finding and loading a pipeline: embedded name, folder, hub id."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from condistill.errors import UserError, nearest
+
+# embedded teachers: name -> function that returns their pipeline folder
+EMBEDDED = {"emoji": "condistill.world.emoji:folder"}
+
+
+def embedded(name: str) -> Path | None:
+    """The folder of an embedded teacher, or None if there is none of that name."""
+    if name not in EMBEDDED:
+        return None
+    module, _, function = EMBEDDED[name].partition(":")
+    return getattr(importlib.import_module(module), function)()
+
+
+def resolve(name: str | Path) -> Path | str:
+    """The pipeline folder that `name` means, or the hub id itself.
+
+    Raises:
+        UserError: a folder that does not exist or is no pipeline.
+    """
+    found = embedded(str(name))
+    if found is not None:
+        return found
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise UserError(f"{path} is no pipeline folder: it has no model_index.json; save one with save_pretrained")
+        return path
+    text = str(name)
+    if path.is_file():
+        raise UserError(f"{path} is a file; a pipeline folder (with model_index.json) is wanted")
+    is_hub_id = text.count("/") == 1 and not text.startswith((".", "/", "~")) and not path.parent.is_dir()
+    if is_hub_id:
+        return text
+    guess = nearest(text, EMBEDDED)
+    hint = f"did you mean {guess!r}? " if guess else ""
+    raise UserError(f"no such pipeline folder: {text}; {hint}give a folder, a hub id (owner/name) or {', '.join(EMBEDDED)}")
+
+
+def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any) -> Any:
+    """A diffusers pipeline, ready on `device` (a GPU if there is one).
+
+    Args:
+        kwargs: passed to `DiffusionPipeline.from_pretrained`. `use_safetensors` is True unless given.
+
+    Raises:
+        UserError: nothing there, no pipeline, damaged or pickled weights, the hub out of reach.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+
+    where = resolve(name)
+    kwargs.setdefault("use_safetensors", True)
+    kwargs.setdefault("torch_dtype", torch.float32)
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
+    except (OSError, ValueError, KeyError, AttributeError, json.JSONDecodeError, RuntimeError, TypeError) as error:
+        raise UserError(f"could not load a pipeline from {name}: {_one_line(error)}{_advice(where)}") from error
+    return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _advice(where: Path | str) -> str:
+    if isinstance(where, str):
+        return "; check the id and the connection, or give a local folder"
+    if any(where.rglob("*.bin")) or any(where.rglob("*.ckpt")):
+        return "; pickled weights are refused: save the pipeline as safetensors"
+    return "; the folder may be incomplete"

@@ -1,0 +1,62 @@
+"""Taps: the outputs of named modules during one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = False) -> Iterator[dict[str, Tensor]]:
+    """Yields a dict that fills with the output of each named module while the block runs the network.
+
+    Hooks sit on the module objects, so wrapping the network (DDP, compilation) does not change their names; none is
+    left behind, also after an error. Of a tuple the first element is kept: a U-Net block returns (hidden, skips).
+
+    Args:
+        network: the module that `names` are paths in ("down_blocks.0", "mid_block").
+        names: the modules to tap.
+        need_gradient: refuse features without gradient. Re-entrant gradient checkpointing runs the hooked modules
+            without one, and a loss on such features trains nothing.
+
+    Raises:
+        ValueError: no module of that name; a tapped module did not run; a feature without gradient.
+    """
+    features: dict[str, Tensor] = {}
+    known = dict(network.named_modules())
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(f"no module {missing[0]!r} to tap in {type(network).__name__}")
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            # a recomputation in the backward pass must not replace the features of the forward pass
+            features.setdefault(name, first_tensor(output))
+
+        return hook
+
+    handles = [known[name].register_forward_hook(keep(name)) for name in names]
+    try:
+        yield features
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in names:
+        if name not in features:
+            raise ValueError(f"the tapped module {name!r} was not run in this pass")
+        if need_gradient and torch.is_grad_enabled() and not features[name].requires_grad:
+            raise ValueError(
+                f"the student's feature {name!r} carries no gradient, so its loss would train nothing; "
+                "use non-re-entrant gradient checkpointing, or drop this tap"
+            )
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The tensor of a module's output: itself, the first of a tuple, the first field of an output object."""
+    while not isinstance(output, Tensor):
+        output = output[0]
+    return output

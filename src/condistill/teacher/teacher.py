@@ -1,0 +1,335 @@
+"""Teacher: a pipeline as a denoiser. The student is of the same type: whatever samples or scores one does it to the other.
+
+>>> teacher = Teacher.load("emoji")                                             # doctest: +SKIP
+>>> condition = teacher.encode(["a panda on a green background"])               # doctest: +SKIP
+>>> teacher.predict(torch.randn(1, *teacher.latent_shape), torch.tensor([500]), condition)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from condistill.errors import UserError
+from condistill.maths.draws import generator
+from condistill.maths.noise_path import NoisePath, noise_path
+from condistill.maths.randomise import Key
+from condistill.teacher.calibrate import Calibration, calibrate, run
+from condistill.teacher.condition import Condition
+from condistill.teacher.recording import rebuild
+from condistill.teacher.taps import first_tensor
+
+if TYPE_CHECKING:
+    from condistill.students import StudentPlan
+
+DENOISERS = ("unet", "transformer", "prior", "decoder")
+REMEMBERED_BYTES = 256 * 1024 * 1024
+CALL_OF_SAMPLING = ("num_inference_steps", "output_type", "generator", "latents")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What sampling gave for n keys.
+
+    Attributes:
+        latents: (n, *latent) float32, x0 in the denoiser's own space.
+        images: (n, h, w, 3) float32 in [0, 1], or None if only latents were asked for.
+        first_calls: bound arguments of the denoiser, path -> (n, ...): what belongs to each x0.
+    """
+
+    latents: Tensor
+    images: np.ndarray | None = None
+    bound: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Teacher:
+    """A conditional diffusion pipeline seen as a denoiser.
+
+    Attributes:
+        pipeline: the diffusers pipeline; sampling is always its own.
+        component: the name of the denoiser in it.
+        noise_path: its forward process.
+        calibration: how its denoiser is called, established by recording.
+        plan: how this network was cut from its teacher (None for a teacher).
+    """
+
+    def __init__(self, pipeline: Any, component: str, calibration: Calibration, *, plan: StudentPlan | None = None):
+        self.pipeline, self.component, self.calibration, self.plan = pipeline, component, calibration, plan
+        self.noise_path: NoisePath = noise_path(pipeline.scheduler)
+        self._remembered: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+        self._remembered_bytes = 0
+        self._hash: str | None = None
+
+    @classmethod
+    def from_pipeline(
+        cls, pipeline: Any, component: str | None = None, *, call: Mapping[str, Any] | None = None
+    ) -> Teacher:
+        """The pipeline object as a teacher; it is calibrated by a few short runs.
+
+        Args:
+            pipeline: any DiffusionPipeline.
+            component: the denoiser's name where there are several.
+            call: the pipeline's own arguments that every call needs or that change the condition (size, images).
+
+        Raises:
+            UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
+        """
+        component = _component(pipeline, component)
+        network = getattr(pipeline, component).eval()
+        noise_path(pipeline.scheduler)
+        return cls(pipeline, component, calibrate(pipeline, network, _recording_call(call)))
+
+    @classmethod
+    def load(cls, name: str | Path, component: str | None = None, **kwargs: Any) -> Teacher:
+        """The teacher in a pipeline folder, an embedded world ("emoji") or, by name, on the hub.
+
+        Args:
+            name: folder, embedded name or hub id.
+            component: the denoiser's name where there are several.
+            kwargs: passed to `DiffusionPipeline.from_pretrained`; `device` moves it afterwards. Only safetensors are
+                read unless `use_safetensors=False` is given.
+
+        Raises:
+            UserError: no such folder, no pipeline in it, pickled weights.
+        """
+        from condistill.teacher.loading import load_pipeline
+
+        return cls.from_pipeline(load_pipeline(name, **kwargs), component)
+
+    @property
+    def network(self) -> nn.Module:
+        """The denoiser."""
+        return getattr(self.pipeline, self.component)
+
+    @property
+    def null_key(self) -> Key | None:
+        """The key of the null condition; None where the model has none."""
+        return self.calibration.null_key
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """The shape of one x0 in the denoiser's space."""
+        return self.calibration.latent_shape
+
+    @property
+    def device(self) -> torch.device:
+        """The denoiser's device."""
+        return next(self.network.parameters()).device
+
+    def with_network(self, network: nn.Module, *, plan: StudentPlan | None = None) -> Teacher:
+        """The same pipeline with another denoiser; everything else is shared, the scheduler's state is not."""
+        pipeline = copy.copy(self.pipeline)
+        pipeline.register_modules(**{self.component: network, "scheduler": copy.deepcopy(self.pipeline.scheduler)})
+        return Teacher(pipeline, self.component, self.calibration, plan=plan)
+
+    def with_call(self, call: Mapping[str, Any] | None) -> Teacher:
+        """The same teacher recorded with these pipeline arguments (size, images); itself if they change nothing."""
+        wanted = _recording_call(call)
+        known = {name: self.calibration.call.get(name) for name in wanted}
+        if all(known[name] is value or known[name] == value for name, value in wanted.items() if name != "guidance_scale"):
+            return self
+        found = calibrate(self.pipeline, self.network, wanted)
+        return Teacher(self.pipeline, self.component, found, plan=self.plan)
+
+    def student(self, spec: str | Mapping[str, Any] | StudentPlan = "b-base", *, init: str = "inherit", seed: int = 0) -> Teacher:
+        """A smaller network of the same kind in the same pipeline.
+
+        Args:
+            spec: a preset ("b-base"), a rule ("depth=0.5", "width=0.75", "keep=...") or a finished StudentPlan.
+            init: "inherit" the teacher's tensors, "slice" them, or "random".
+            seed: of fresh tensors.
+
+        Raises:
+            UserError: unknown preset, or a spec that cuts nothing, everything, or breaks a width.
+        """
+        from condistill.students import StudentPlan, build, make_plan
+
+        network = self.network
+        plan = spec if isinstance(spec, StudentPlan) else make_plan(network.config, type(network), spec, init=init)  # type: ignore[arg-type]
+        return self.with_network(build(plan, network, seed=seed), plan=plan)
+
+    def encode(self, keys: Sequence[Key], bound: Mapping[str, Tensor] | None = None) -> Condition:
+        """The conditions of b keys, on the denoiser's device. One pass of the text encoder per key not yet remembered.
+
+        Args:
+            keys: b keys.
+            bound: path -> (b, ...): what belongs to each x0 and is never swapped; the calibration's row if not given.
+        """
+        keys = [keys] if isinstance(keys, str | int) else list(keys)
+        names = [_frozen(key) for key in keys]
+        missing = {name: key for name, key in zip(names, keys, strict=True) if name not in self._remembered}
+        fresh = dict(zip(missing, self._recorded(list(missing.values())), strict=True))
+        rows = [fresh[name] if name in fresh else self._remembered[name] for name in names]
+        self._remember(fresh)
+        whole = {path: row.expand(len(keys), *row.shape) for path, row in self.calibration.bound.items()}
+        given = {path: value.to(self.device) for path, value in (bound or {}).items()}
+        return Condition.stacked(rows, {**whole, **given})
+
+    def _recorded(self, keys: list[Key]) -> list[dict[str, Tensor]]:
+        found, rows = self.calibration, []
+        if not keys:
+            return []
+        if found.null_rows and found.null_key in keys:
+            others = [key for key in keys if key != found.null_key]
+            known = dict(zip(map(_frozen, others), self._recorded(others), strict=True))
+            return [known.get(_frozen(key), dict(found.null_rows)) for key in keys]
+        for start in range(0, len(keys), 64):
+            some = keys[start : start + 64]
+            recording, _ = run(self.pipeline, self.network, some, call=found.call, mode="stop")
+            leaves = recording.calls[0]
+            n = len(some)
+            blocks = {path: leaves[path][n * k : n * (k + 1)].detach() for path, k in found.key_paths.items()}
+            rows += [{path: block[i].clone() for path, block in blocks.items()} for i in range(n)]
+        return rows
+
+    def _remember(self, fresh: Mapping[str, dict[str, Tensor]]) -> None:
+        """Keeps the newest encodings within REMEMBERED_BYTES; the oldest leave first."""
+        for name, row in fresh.items():
+            self._remembered[name] = row
+            self._remembered_bytes += sum(value.nbytes for value in row.values())
+        while self._remembered_bytes > REMEMBERED_BYTES and len(self._remembered) > 1:
+            _, row = self._remembered.popitem(last=False)
+            self._remembered_bytes -= sum(value.nbytes for value in row.values())
+
+    def arguments(self, x_t: Tensor, t: Tensor, condition: Condition) -> dict[str, Any]:
+        """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,)."""
+        found = self.calibration
+        extra = condition.bound.get(f"{found.x_path}+")
+        dtype = next(self.network.parameters()).dtype
+        x_in = x_t if extra is None else torch.cat([x_t, extra.to(x_t)], dim=1)
+        is_plain = found.time_scale == 1.0 and found.time_offset == 0.0
+        time = t if is_plain else t.float() * found.time_scale + found.time_offset
+        leaves = {
+            **found.constants,
+            **{path: value for path, value in condition.bound.items() if path != f"{found.x_path}+"},
+            **condition.leaves,
+            found.x_path: x_in.to(dtype),
+            found.time_path: time,
+        }
+        leaves = {
+            path: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() and path != found.time_path else value
+            for path, value in leaves.items()
+        }
+        return rebuild(found.template, leaves)
+
+    def predict(
+        self, x_t: Float[Tensor, "b *latent"], t: Shaped[Tensor, " b"], condition: Condition
+    ) -> Float[Tensor, "b *out"]:
+        """The network's output (epsilon, v or velocity, as it was trained), one conditional pass without guidance.
+
+        Args:
+            x_t: (b, *latent), noised by `noise_path`.
+            t: (b,) times of the scheduler.
+            condition: from `encode`.
+        """
+        return first_tensor(self.network(**self.arguments(x_t, t, condition)))
+
+    def sample(
+        self,
+        keys: Sequence[Key],
+        *,
+        seed: int | Sequence[int] = 0,
+        call: Mapping[str, Any] | None = None,
+        output: Literal["latent", "np", "both"] = "both",
+        batch: int = 32,
+    ) -> Samples:
+        """Samples of the pipeline itself, one generator per item.
+
+        Args:
+            keys: n keys.
+            seed: one seed, from which item k draws by (seed, k), or n seeds, one per item.
+            call: the pipeline's own arguments (steps, guidance_scale, size).
+            output: "latent" skips decoding.
+            batch: items per run of the pipeline.
+        """
+        keys = [keys] if isinstance(keys, str | int) else list(keys)
+        seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
+        if len(seeds) != len(keys):
+            raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
+        parts = [
+            self._sample(keys[k : k + batch], seeds[k : k + batch], dict(call or {}), output)
+            for k in range(0, len(keys), batch)
+        ]
+        images = None if parts[0].images is None else np.concatenate([p.images for p in parts])  # type: ignore[misc]
+        bound = {path: torch.cat([p.bound[path] for p in parts]) for path in parts[0].bound}
+        return Samples(torch.cat([p.latents for p in parts]), images, bound)
+
+    def _sample(self, keys: Sequence[Key], seeds: list[tuple[int, int]], call: dict[str, Any], output: str) -> Samples:
+        generators = [generator(s, "sample", k) for s, k in seeds]
+        parameters = inspect.signature(type(self.pipeline).__call__).parameters
+        if "output_type" in parameters:
+            call["output_type"] = "latent" if output == "latent" else "np"
+        self.network.eval()
+        recording, _ = run(self.pipeline, self.network, keys, call=call, mode="real", generators=generators)
+        if recording.last is None:
+            raise UserError(f"{type(self.pipeline).__name__} took no step; num_inference_steps must be at least 1")
+        images = None
+        if output != "latent":
+            found = getattr(recording.result, "images", None)
+            images = None if found is None else np.asarray(found, dtype=np.float32)
+        latents = recording.last[: len(keys)].detach().float().cpu()
+        return Samples(latents, images, self._bound_rows(recording.calls[0], len(keys)))
+
+    def _bound_rows(self, leaves: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+        """Bound rows of a recorded call that differ from the calibration's: what must be kept with each x0."""
+        found, rows = self.calibration, {}
+        for path, usual in found.bound.items():
+            value = leaves[found.x_path][:n, -found.extra_channels :] if path.endswith("+") else leaves[path][:n]
+            if not torch.equal(value, usual.to(value).expand_as(value)):
+                rows[path] = value.detach().float().cpu()
+        return rows
+
+    def save(self, folder: str | Path) -> Path:
+        """The pipeline folder, written as safetensors; `DiffusionPipeline.from_pretrained` reads it."""
+        self.pipeline.save_pretrained(str(folder), safe_serialization=True)
+        return Path(folder)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values (as float16) of all networks but the VAE, and the scheduler's config."""
+        if self._hash is None:
+            digest = hashlib.sha256()
+            config = {k: v for k, v in self.pipeline.scheduler.config.items() if not k.startswith("_")}
+            digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+            for name, part in sorted(self.pipeline.components.items()):
+                if isinstance(part, nn.Module) and name not in ("vae", "vqvae", "movq", "safety_checker"):
+                    for key, value in sorted(part.state_dict().items()):
+                        digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
+                        digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())
+            self._hash = digest.hexdigest()
+        return self._hash
+
+
+def _frozen(key: Key) -> str:
+    return json.dumps(key, sort_keys=True, ensure_ascii=False, default=repr)
+
+
+def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (call or {}).items() if name not in CALL_OF_SAMPLING}
+
+
+def _component(pipeline: Any, component: str | None) -> str:
+    modules = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    if component is not None:
+        if component not in modules:
+            raise UserError(f"{type(pipeline).__name__} has no network {component!r}; it has: {', '.join(modules)}")
+        return component
+    for name in DENOISERS:
+        if name in modules:
+            return name
+    raise UserError(
+        f"{type(pipeline).__name__} has no denoiser among its networks ({', '.join(modules) or 'none'}); "
+        "choose one with component="
+    )
