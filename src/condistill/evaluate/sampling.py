@@ -1,0 +1,166 @@
+"""Every model's images of every group, made once; features taken batch by batch, pictures kept for the report."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.evaluate.items import Items
+from condistill.evaluate.judging import Judging, Seen
+from condistill.files import write_atomic, write_json
+from condistill.maths.randomise import Key
+
+if TYPE_CHECKING:
+    from condistill.teacher import Teacher
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What one model made of one group of n items.
+
+    Attributes:
+        seen: what the judge saw; None without a judge.
+        shown: row -> its image (h, w, 3), 8 bit, for the rows of the grid.
+        images: (n, h, w, 3) all images, 8 bit, if a metric needs them.
+        latents: (n, *latent) x0, if they were asked for.
+        bound: path -> (n, ...) what belongs to each x0.
+    """
+
+    seen: Seen | None
+    shown: Mapping[int, UInt8[np.ndarray, "h w 3"]]
+    images: UInt8[np.ndarray, "n h w 3"] | None
+    latents: Float[Tensor, "n *latent"] | None
+    bound: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be kept of the samples.
+
+    Attributes:
+        judge: takes features; None if no metric needs it.
+        rows: rows of the grid.
+        images, latents: whether to keep all of them.
+    """
+
+    judge: Judging | None = None
+    rows: Sequence[int] = ()
+    images: bool = False
+    latents: bool = False
+
+
+def eight_bit(images: Float[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Images in [0, 1] as bytes, rounded as diffusers rounds them."""
+    return (np.clip(images, 0.0, 1.0) * 255).round().astype(np.uint8)
+
+
+@torch.no_grad()
+def sample(
+    model: Teacher,
+    keys: Sequence[Key],
+    *,
+    seeds: Sequence[int],
+    call: Mapping[str, Any],
+    batch: int,
+    wish: Wish,
+    advance: Advance,
+) -> Sampled:
+    """The model's samples for `keys` on `seeds`, of which only what `wish` names is kept."""
+    looks: list[Seen] = []
+    shown: dict[int, np.ndarray] = {}
+    kept: list[np.ndarray] = []
+    latents: list[Tensor] = []
+    bound: list[Mapping[str, Tensor]] = []
+    wants_images = bool(wish.judge or wish.rows or wish.images)
+    for start in range(0, len(keys), batch):
+        stop = min(start + batch, len(keys))
+        output = "both" if wants_images else "latent"
+        made = model.sample(keys[start:stop], seed=seeds[start:stop], call=call, output=output, batch=batch)
+        if made.images is None and (wish.judge or wish.images):
+            raise UserError(
+                f"{type(model.pipeline).__name__} gives no images; use metrics=['kd_gap'], which needs none"
+            )
+        if made.images is not None:
+            if wish.judge:
+                looks.append(wish.judge.look(made.images))
+            pixels = eight_bit(made.images)
+            shown.update({row: pixels[row - start] for row in wish.rows if start <= row < stop})
+            kept += [pixels] if wish.images else []
+        if wish.latents:
+            latents.append(made.latents)
+            bound.append(made.bound)
+        advance(stop - start)
+    return Sampled(
+        seen=_joined(looks),
+        shown=shown,
+        images=np.concatenate(kept) if kept else None,
+        latents=torch.cat(latents) if latents else None,
+        bound={path: torch.cat([b[path] for b in bound]) for path in (bound[0] if bound else {})},
+    )
+
+
+def _joined(looks: Sequence[Seen]) -> Seen | None:
+    if not looks:
+        return None
+    parts = [np.concatenate([getattr(look, name) for look in looks]) for name in ("concept", "colour", "features")]
+    return Seen(*parts)
+
+
+def slug(name: str) -> str:
+    """`name` as a part of a file name: letters, digits, dot, dash and underscore.
+
+    >>> slug("b-base, r=0.5 / new")
+    'b-base-r-0.5-new'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+
+
+def write_grid(
+    folder: Path, groups: Sequence[Items], rows: Mapping[str, Sequence[int]], shown: Mapping[str, Mapping[str, Sampled]]
+) -> Path:
+    """The index of the pictures for the report: PNG files beside it, row k of every model on the same key and seed.
+
+    Args:
+        folder: where index.json and the pictures go.
+        groups: the items.
+        rows: group -> rows shown.
+        shown: model -> group -> its samples.
+    """
+    from PIL import Image
+
+    names: dict[str, dict[str, list[str]]] = {}
+    taken: set[str] = set()
+    for model, by_group in shown.items():
+        for items in groups:
+            files = names.setdefault(model, {}).setdefault(items.group, [])
+            pictures = by_group[items.group].shown
+            for place, row in enumerate(row for row in rows[items.group] if row in pictures):
+                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", taken)
+                buffer = io.BytesIO()
+                Image.fromarray(pictures[row]).save(buffer, format="PNG")
+                write_atomic(folder / name, buffer.getvalue())
+                files.append(name)
+    keys = {items.group: [items.keys[row] for row in rows[items.group]] for items in groups}
+    return write_json(folder / "index.json", {"groups": keys, "models": names})
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """`stem`.png, or with a number where two names look alike once they are file names."""
+    name, number = f"{stem}.png", 1
+    while name in taken:
+        number += 1
+        name = f"{stem}~{number}.png"
+    taken.add(name)
+    return name
