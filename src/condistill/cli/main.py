@@ -1,0 +1,132 @@
+"""`main`: one command line, one exit code. Every error a user can cause ends as one line here."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+from typer.exceptions import Exit, TyperException
+
+from condistill.cli.app import build, verb_names
+from condistill.cli.stopping import Stopped
+from condistill.errors import UserError, nearest
+
+DONE, BUG, MISTAKE, STOPPED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code of one command line: 0 done, 1 a bug (traceback), 2 a user's mistake (one line), 130 stopped.
+
+    Args:
+        argv: the arguments after the program's name; those of the process where not given.
+    """
+    _quiet_libraries()
+    try:
+        with _terminated_like_interrupted():
+            return _run(list(sys.argv[1:] if argv is None else argv))
+    except Stopped as stopped:
+        return _fail(f"stopped; {stopped}", STOPPED)
+    except KeyboardInterrupt:
+        return _fail("stopped; everything written before is kept", STOPPED)
+    except UserError as error:
+        return _fail(str(error), MISTAKE)
+    except TyperException as error:
+        return _fail(_usage(error), MISTAKE)
+    except BrokenPipeError:
+        # the reader of our output has gone (`condistill ls | head -1`); no second complaint when Python flushes
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        message = _of_the_system(error)
+        if message is None:
+            return _bug()
+        return _fail(message, MISTAKE)
+    except Exception:
+        return _bug()
+
+
+def _run(argv: list[str]) -> int:
+    if not argv:
+        argv = ["--help"]
+    try:
+        code = build()(argv, prog_name="condistill", standalone_mode=False)
+    except Exit as finished:
+        code = finished.exit_code
+    if code == STOPPED:  # typer turns a KeyboardInterrupt into this code
+        raise KeyboardInterrupt
+    sys.stdout.flush()
+    return code if isinstance(code, int) else DONE
+
+
+def _fail(message: str, code: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        print(f"condistill: {'' if code == STOPPED else 'error: '}{' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    return BUG
+
+
+def _usage(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "condistill"
+    said = error.format_message() if hasattr(error, "format_message") else str(error)  # type: ignore[attr-defined]
+    got = _unknown_verb(said)
+    if got is not None:
+        guess = nearest(got, verb_names())
+        hint = f"did you mean {guess!r}? " if guess else ""
+        return f"no such command {got!r}; {hint}known: {', '.join(verb_names())}"
+    return f"{said[:1].lower()}{said[1:].rstrip('.')}; see {path} --help"
+
+
+def _unknown_verb(said: str) -> str | None:
+    start = "No such command '"
+    return said.removeprefix(start).partition("'")[0] if said.startswith(start) else None
+
+
+def _of_the_system(error: OSError) -> str | None:
+    """What the system refused, in one line; None where it is no mistake of the user."""
+    place = f": {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{place}; nothing written before is lost: free some and run the same again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"not permitted to read or write{place}; choose another folder or change its permissions"
+    if error.errno == errno.ENAMETOOLONG:
+        return "a file name is too long; choose a shorter one"
+    return None
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: with what is finished kept."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _quiet_libraries() -> None:
+    """Progress and advice of the libraries below us are off unless the user asked for them in the environment."""
+    for name, value in (("TRANSFORMERS_VERBOSITY", "error"), ("DIFFUSERS_VERBOSITY", "error")):
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,0 +1,59 @@
+"""What verbs print: text for people, or one JSON object; all else goes to standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, for example train.steps=100.")
+]
+
+
+def emit(result: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
+    """Prints `result` as one JSON object, or `lines`."""
+    print(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
+
+
+def note(text: str) -> None:
+    """Prints a remark on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def nothing_printed() -> Iterator[None]:
+    """A block in which whatever libraries print goes to standard error, so that standard output is ours alone."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def table(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
+    """Lines of a table whose first row is its header; all columns but the first are right-aligned on demand.
+
+    >>> table([["name", "n"], ["a", "10"]])
+    ['name   n', 'a     10']
+    """
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(w) if right and k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain({field.name: getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        return {str(key): _plain(below) for key, below in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(below) for below in value]
+    return str(value) if isinstance(value, Path) else value

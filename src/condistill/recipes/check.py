@@ -1,0 +1,89 @@
+"""Whether everything a recipe names exists, without loading a weight."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from condistill.errors import UserError, unknown_name
+from condistill.recipes.arms import arms
+from condistill.recipes.paths import files_of
+from condistill.recipes.schema import Recipe
+
+
+def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
+    """The local files that the recipe needs and that are not there; empty unless they may be missing.
+
+    Args:
+        allow_missing_files: for shipped recipes, whose prompt lists are the user's to provide.
+
+    Raises:
+        UserError: an unknown p(t), preset, metric or protocol (with the nearest name), a file that is not there, a
+            teacher folder that is no pipeline.
+    """
+    missing = [str(path) for path in _files(recipe) if not path.is_file()]
+    if missing and not allow_missing_files:
+        raise UserError(f"no such file: {missing[0]} (named in the recipe)")
+    _check_teacher(recipe)
+    for arm in arms(recipe):
+        where = "" if arm.name == recipe.name else f"compare.{arm.name}: "
+        _check_arm(arm.recipe, where)
+    if recipe.evaluate:
+        _check_evaluate(recipe)
+    for spec in _specs(recipe):
+        _check_holdouts(spec)
+    return missing
+
+
+def _specs(recipe: Recipe) -> Iterator[Any]:
+    yield recipe.data.prompts
+    yield from (arm.recipe.data.corpus for arm in arms(recipe) if arm.recipe.data.corpus is not None)
+    yield from (recipe.evaluate.prompts.values() if recipe.evaluate else ())
+
+
+def _files(recipe: Recipe) -> list[Path]:
+    return list(dict.fromkeys(path for spec in _specs(recipe) for path in files_of(spec)))
+
+
+def _check_teacher(recipe: Recipe) -> None:
+    from condistill.teacher.loading import resolve
+
+    resolve(recipe.teacher.load)
+
+
+def _check_arm(recipe: Recipe, where: str) -> None:
+    from condistill.maths.p_random import p_random
+    from condistill.students import check_spec
+
+    try:
+        p_random(recipe.p_random)
+        check_spec(recipe.student.spec)
+    except UserError as error:
+        raise UserError(f"{where}{error}") from error
+
+
+def _check_evaluate(recipe: Recipe) -> None:
+    from condistill.evaluate.evaluation import PROTOCOLS
+    from condistill.evaluate.metrics import metric
+
+    assert recipe.evaluate is not None
+    if recipe.evaluate.protocol not in PROTOCOLS:
+        raise unknown_name("protocol", recipe.evaluate.protocol, PROTOCOLS)
+    for name in recipe.evaluate.metrics or ():
+        metric(name)
+
+
+def _check_holdouts(spec: Any) -> None:
+    if not isinstance(spec, Mapping):
+        return
+    holdout = spec.get("holdout")
+    if isinstance(holdout, Mapping) and isinstance(holdout.get("regex"), str):
+        try:
+            re.compile(holdout["regex"])
+        except re.error as error:
+            raise UserError(f"holdout regex {holdout['regex']!r} is no regular expression: {error}") from None
+    mixture = spec.get("mixture")
+    for below in (spec.get("source"), *(mixture if isinstance(mixture, list) else ())):
+        _check_holdouts(below)

@@ -1,0 +1,102 @@
+"""A recipe as it is written into a run folder, and whether a run folder belongs to a recipe."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from condistill import __version__
+from condistill.errors import UserError
+from condistill.files import write_atomic
+from condistill.recipes import strict_yaml
+from condistill.recipes.load import FILE
+from condistill.recipes.schema import Recipe
+
+_LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy")
+
+# what may change between two calls of one run: how long, how much is said and kept, and how the same batch is cut.
+# The training part is condistill.train.options.FREE_TO_CHANGE; a test keeps them equal.
+MAY_CHANGE = (
+    "train.steps",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_checkpoints",
+    "train.micro_batch",
+    "data.batch",
+)
+
+
+def versions() -> dict[str, str]:
+    """Name -> version of condistill, Python and the libraries that numbers depend on; none of them is imported."""
+    found = {"condistill": __version__, "python": platform.python_version()}
+    return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; `load_recipe` reads it back equal."""
+    used = ", ".join(f"{name} {version}" for name, version in versions().items())
+    head = f"# the recipe of this run with every default filled in\n# written by: {used}\n"
+    return head + strict_yaml.write(_plain(recipe.model_dump(mode="python")))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(below) for key, below in value.items()}
+    return [_plain(below) for below in value] if isinstance(value, list | tuple) else value
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> (old, new) of every value that differs between two plain recipes.
+
+    >>> differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    {'a.c': (2, 3)}
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = list(dict.fromkeys([*old, *new]))
+        parts = [differences(old.get(key), new.get(key), f"{prefix}{key}.") for key in keys]
+        return {key: pair for part in parts for key, pair in part.items()}
+    same = old == new and isinstance(old, bool) == isinstance(new, bool)
+    return {} if same else {prefix.rstrip("."): (old, new)}
+
+
+def claim(out: str | Path, recipe: Recipe) -> Path:
+    """The run folder `out`, which now holds this recipe and is ready to be made or continued.
+
+    Raises:
+        UserError: the folder holds something else: another recipe's run (with what differs) or no run at all.
+            Nothing in it is touched then.
+    """
+    out = Path(out)
+    file = out / FILE
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; give a folder for the run with --out")
+    if not file.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise UserError(f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out")
+        write_atomic(file, dump_recipe(recipe))
+        return out
+    old, new = strict_yaml.read(file), _plain(recipe.model_dump(mode="python"))
+    changed = differences(old, new)
+    serious = {key: pair for key, pair in changed.items() if _unprefixed(key) not in MAY_CHANGE}
+    if serious:
+        raise UserError(f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out")
+    if changed:
+        write_atomic(file, dump_recipe(recipe))
+    return out
+
+
+def _unprefixed(key: str) -> str:
+    return ".".join(key.split(".")[2:]) if key.startswith("compare.") else key
+
+
+def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    shown = [f"{key}: {_short(old)} there, {_short(new)} here" for key, (old, new) in list(changed.items())[:4]]
+    return "; ".join(shown + ([f"and {len(changed) - 4} more"] if len(changed) > 4 else []))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
