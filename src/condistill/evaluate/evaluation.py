@@ -66,7 +66,7 @@ def evaluate(
         out: folder for results.json and samples/; nothing is written where not given.
         grid: how many pictures per group are kept for the report.
         batch: items at once; it changes no number.
-        reference: group -> images (m, h, w, 3) in [0, 1] for the Fréchet distance, instead of the teacher's own with
+        reference: group -> images (m, h, w, 3) in [0, 1] for the Frechet distance, instead of the teacher's own with
             other seeds.
         latency: whether to time one image; costs four images per model.
         progress: whether to show progress.
@@ -75,33 +75,21 @@ def evaluate(
     Raises:
         UserError: unknown metric, protocol, model or group; no prompts; a prompt that the judge cannot read.
     """
-    if protocol not in PROTOCOLS:
-        raise unknown_name("protocol", protocol, PROTOCOLS)
-    chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol]))
-    if judging is None and protocol == "world":
-        judging = EmojiJudging()
     named = _ordered(_named(models), teacher)
-    if judging is None and any(m.needs == "judge" for m in chosen):
-        judged = ", ".join(m.name for m in chosen if m.needs == "judge")
-        raise UserError(f"{judged} need a judge, which the protocol {protocol!r} has not; use the protocol 'world'")
+    chosen, judging = _measures(metrics, protocol, judging)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
     plan = _Plan(named, groups, chosen, judging, seed, dict(call or {}), batch, rows, reference)
+    summary.check_baseline(named, plan.teacher_name, baseline)
     with Progress("evaluating", plan.num_units, unit="images", enabled=progress) as bar:
         samples = _sample_all(plan, bar)
-        references = _reference_features(plan, bar)
-        errors = _errors_all(plan, samples, bar)
-    materials = _materials(plan, samples, references, errors)
+        materials = _materials(plan, samples, _reference_features(plan, bar), _errors_all(plan, samples, bar))
     measured = {name: summary.measure(chosen, by_group) for name, by_group in materials.items()}
-    results = Results(
-        protocol=plan.record(protocol),
-        models=tuple(
-            summary.model_result(n, named[n], m, call=plan.call, key=groups[0].keys[0], latency=latency)
-            for n, m in measured.items()
-        ),
-        comparisons=summary.compare(measured, teacher=next(iter(named)), baseline=baseline),
-    )
+    first = groups[0].keys[0]
+    scored = [summary.model_result(n, named[n], m, plan.call, first, latency) for n, m in measured.items()]
+    compared = summary.compare(measured, teacher=plan.teacher_name, baseline=baseline)
+    results = Results(plan.record(protocol), tuple(scored), compared)
     if out is not None:
         sampling.write_grid(Path(out) / "samples", groups, rows, samples)
         write_json(Path(out) / "results.json", results.to_json())
@@ -128,8 +116,12 @@ class _Plan:
         return any(m.name == "frechet_distance" or getattr(m, "wants_reference", False) for m in self.metrics)
 
     @property
+    def teacher_name(self) -> str:
+        return next(iter(self.models))
+
+    @property
     def teacher(self) -> Teacher:
-        return next(iter(self.models.values()))
+        return self.models[self.teacher_name]
 
     @property
     def students(self) -> dict[str, Teacher]:
@@ -177,6 +169,20 @@ def _ordered(named: dict[str, Teacher], teacher: str | None) -> dict[str, Teache
     return {teacher: named[teacher], **named}
 
 
+def _measures(
+    metrics: Sequence[str] | None, protocol: str, judging: Judging | None
+) -> tuple[tuple[Metric, ...], Judging | None]:
+    if protocol not in PROTOCOLS:
+        raise unknown_name("protocol", protocol, PROTOCOLS)
+    chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol]))
+    if judging is None and protocol == "world":
+        judging = EmojiJudging()
+    if judging is None and any(m.needs == "judge" for m in chosen):
+        judged = ", ".join(m.name for m in chosen if m.needs == "judge")
+        raise UserError(f"{judged} need a judge, which the protocol {protocol!r} has not; use the protocol 'world'")
+    return chosen, judging
+
+
 def _sample_all(plan: _Plan, bar: Progress) -> dict[str, dict[str, Sampled]]:
     samples: dict[str, dict[str, Sampled]] = {}
     for name, model in plan.models.items():
@@ -222,7 +228,7 @@ def _errors_all(
     """Group -> model -> errors (n, k); zero for the teacher, by definition."""
     if not plan.needs("pairs"):
         return {}
-    name, found = next(iter(plan.models)), {}
+    name, found = plan.teacher_name, {}
     called = {n: model.with_call(plan.call) for n, model in plan.models.items()}
     teacher, students = called.pop(name), called
     num_levels = len(pairs.levels(teacher)[0])

@@ -21,7 +21,7 @@ from condistill.files import write_atomic, write_json
 from condistill.maths.randomise import Key
 
 if TYPE_CHECKING:
-    from condistill.teacher import Teacher
+    from condistill.teacher import Samples, Teacher
 
 Advance = Callable[[int], None]
 
@@ -78,36 +78,36 @@ def sample(
     advance: Advance,
 ) -> Sampled:
     """The model's samples for `keys` on `seeds`, of which only what `wish` names is kept."""
-    looks: list[Seen] = []
-    shown: dict[int, np.ndarray] = {}
-    kept: list[np.ndarray] = []
-    latents: list[Tensor] = []
-    bound: list[Mapping[str, Tensor]] = []
-    wants_images = bool(wish.judge or wish.rows or wish.images)
+    parts: list[Sampled] = []
+    output = "both" if wish.judge or wish.rows or wish.images else "latent"
     for start in range(0, len(keys), batch):
-        stop = min(start + batch, len(keys))
-        output = "both" if wants_images else "latent"
-        made = model.sample(keys[start:stop], seed=seeds[start:stop], call=call, output=output, batch=batch)
+        some = slice(start, start + batch)
+        made = model.sample(keys[some], seed=seeds[some], call=call, output=output, batch=batch)
         if made.images is None and (wish.judge or wish.images):
             raise UserError(
                 f"{type(model.pipeline).__name__} gives no images; use metrics=['kd_gap'], which needs none"
             )
-        if made.images is not None:
-            if wish.judge:
-                looks.append(wish.judge.look(made.images))
-            pixels = eight_bit(made.images)
-            shown.update({row: pixels[row - start] for row in wish.rows if start <= row < stop})
-            kept += [pixels] if wish.images else []
-        if wish.latents:
-            latents.append(made.latents)
-            bound.append(made.bound)
-        advance(stop - start)
+        parts.append(_kept(made, wish, start))
+        advance(len(keys[some]))
     return Sampled(
-        seen=_joined(looks),
-        shown=shown,
-        images=np.concatenate(kept) if kept else None,
-        latents=torch.cat(latents) if latents else None,
-        bound={path: torch.cat([b[path] for b in bound]) for path in (bound[0] if bound else {})},
+        seen=_joined([part.seen for part in parts if part.seen]),
+        shown={row: image for part in parts for row, image in part.shown.items()},
+        images=np.concatenate([part.images for part in parts if part.images is not None]) if wish.images else None,
+        latents=torch.cat([part.latents for part in parts if part.latents is not None]) if wish.latents else None,
+        bound={path: torch.cat([part.bound[path] for part in parts]) for path in parts[0].bound},
+    )
+
+
+def _kept(made: Samples, wish: Wish, start: int) -> Sampled:
+    """What is wished for of one batch, whose first item is number `start`."""
+    pixels = None if made.images is None else eight_bit(made.images)
+    here = range(start, start + (0 if pixels is None else len(pixels)))
+    return Sampled(
+        seen=wish.judge.look(made.images) if wish.judge and made.images is not None else None,
+        shown={} if pixels is None else {row: pixels[row - start] for row in wish.rows if row in here},
+        images=pixels if wish.images else None,
+        latents=made.latents if wish.latents else None,
+        bound=made.bound if wish.latents else {},
     )
 
 

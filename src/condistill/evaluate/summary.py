@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def measure(metrics: Sequence[Metric], materials: Mapping[str, Material]) -> Sco
 
 
 def model_result(
-    name: str, model: Teacher, scores: Scores, *, call: Mapping[str, Any], key: Key, latency: bool
+    name: str, model: Teacher, scores: Scores, call: Mapping[str, Any], key: Key, latency: bool
 ) -> ModelResult:
     """One model's scores and costs; `key` is the prompt that is timed."""
     return ModelResult(
@@ -46,6 +46,17 @@ def model_result(
     )
 
 
+def check_baseline(models: Iterable[str], teacher: str, baseline: str | None) -> None:
+    """Nothing, if `baseline` is the name of a student or not given.
+
+    Raises:
+        UserError: no student has that name.
+    """
+    students = [name for name in models if name != teacher]
+    if baseline is not None and baseline not in students:
+        raise unknown_name("baseline", baseline, students)
+
+
 def compare(measured: Mapping[str, Scores], *, teacher: str, baseline: str | None) -> tuple[Comparison, ...]:
     """Every other student minus the baseline student, on shared items; nothing with fewer than two students.
 
@@ -53,13 +64,8 @@ def compare(measured: Mapping[str, Scores], *, teacher: str, baseline: str | Non
         measured: model -> its scores.
         teacher: is compared with nobody: distances to it are the metrics themselves.
         baseline: a student's name; else one with a baseline's usual name, else the first.
-
-    Raises:
-        UserError: no student is called `baseline`.
     """
     students = [name for name in measured if name != teacher]
-    if baseline is not None and baseline not in students:
-        raise unknown_name("baseline", baseline, students)
     if len(students) < 2:
         return ()
     against = baseline or next((name for name in BASELINES if name in students), students[0])

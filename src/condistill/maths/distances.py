@@ -55,7 +55,7 @@ def frechet_distance(
     mu2: Float[np.ndarray, " d"],
     sigma2: Float[np.ndarray, "d d"],
 ) -> float:
-    """Squared Fréchet distance of two Gaussians: |mu1 - mu2|^2 + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^(1/2)), >= 0.
+    """Squared Frechet distance of two Gaussians: |mu1 - mu2|^2 + tr(sigma1 + sigma2 - 2 (sigma1 sigma2)^(1/2)), >= 0.
 
     The trace of the last root is taken as the sum of singular values of sigma1^(1/2) sigma2^(1/2), which equals it,
     stays real, and needs neither full rank nor the small diagonal that the usual sqrtm of a product needs.

@@ -17,7 +17,7 @@ _NUM_RESAMPLES = 200  # an eigendecomposition each; 200 are enough for a 95 % in
 
 @dataclass(frozen=True)
 class FrechetDistance:
-    """Fréchet distance of the judge's features to those of the teacher's images of the same prompts and other seeds.
+    """Frechet distance of the judge's features to those of the teacher's images of the same prompts and other seeds.
 
     The teacher itself is measured the same way, so its number is the floor that sampling alone gives with this n; the
     distance is biased upwards for small n, equally for all models of one evaluation. Resampling adds that bias once
@@ -25,7 +25,7 @@ class FrechetDistance:
     """
 
     name: str = "frechet_distance"
-    label: str = "Fréchet distance"
+    label: str = "Fr\u00e9chet distance"
     unit: str = "squared distance"
     higher_is_better: bool = False
     needs: Literal["judge"] = "judge"
