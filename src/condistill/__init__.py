@@ -1,6 +1,7 @@
 """condistill: make a conditional diffusion model smaller without a single training image.
 
-The public names below are imported on first use, so that ``import condistill`` costs nothing.
+The public names below are imported on first use, so that ``import condistill`` costs nothing. `generate`, `distill`,
+`evaluate`, `report` and `corpus` are packages that can be called (see `callable_package`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ __version__ = "0.1.0"
 _HOME = {
     "Teacher": "condistill.teacher",
     "Condition": "condistill.teacher",
-    "generate": "condistill.generate",
-    "distill": "condistill.train",
     "Result": "condistill.train",
-    "evaluate": "condistill.evaluate",
-    "report": "condistill.report",
     "Cache": "condistill.cache",
-    "corpus": "condistill.corpus",
     "p_random": "condistill.maths",
     "UserError": "condistill.errors",
 }
-__all__ = [*_HOME, "__version__"]
+_CALLABLE = ("generate", "distill", "evaluate", "report", "corpus")
+__all__ = [
+    *_HOME,
+    *_CALLABLE,
+    "__version__",
+]
 
 if TYPE_CHECKING:
     from condistill.cache import Cache as Cache
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _CALLABLE:
+        return importlib.import_module(f"condistill.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'condistill' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)

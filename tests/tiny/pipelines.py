@@ -117,7 +117,11 @@ def sdxl(seed: int = 0) -> StableDiffusionXLPipeline:
         return StableDiffusionXLPipeline(
             unet=unet,
             scheduler=EulerDiscreteScheduler(
-                beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, timestep_spacing="leading", steps_offset=1
+                beta_schedule="scaled_linear",
+                beta_start=0.00085,
+                beta_end=0.012,
+                timestep_spacing="leading",
+                steps_offset=1,
             ),
             vae=vae(),
             text_encoder=text_encoder(),

@@ -134,7 +134,7 @@ KNOWN: dict[str, type] = {
 _FIXED = {"never": Constant(0.0), "always": Constant(1.0)}
 
 
-def p_random(spec: PRandom | float | str | Mapping[str, Any]) -> PRandom:
+def p_random(spec: PRandom | float | int | str | Mapping[str, Any]) -> PRandom:
     """The swap probability that `spec` names.
 
     Args:
@@ -176,16 +176,22 @@ def _made(name: str, options: Mapping[str, Any] | str) -> PRandom:
     if isinstance(options, str):
         if not fields:
             raise UserError(f"p_random {name!r} takes no parameter, got {options!r}")
-        options = {fields[0]: tuple(options.split(",")) if name == "tabulated" else options}
+        options = {fields[0]: options.split(",") if name == "tabulated" else options}
     for key in options:
         if key not in fields:
             raise unknown_name(f"parameter of p_random {name!r}", key, fields)
     try:
-        return kind(**{k: v if isinstance(v, list | tuple) else float(v) for k, v in options.items()})
+        return kind(
+            **{k: tuple(map(float, v)) if isinstance(v, list | tuple) else float(v) for k, v in options.items()}
+        )
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"p_random {name!r}: parameters must be numbers, got {dict(options)}") from error
+
+
+def _numbers(value: Any) -> float | tuple[float, ...]:
+    return tuple(map(float, value)) if isinstance(value, list | tuple) else float(value)
 
 
 def _imported(name: str, options: Mapping[str, Any]) -> PRandom:
@@ -201,5 +207,5 @@ def describe(p: PRandom) -> dict[str, Any]:
     """`p` as a mapping that `p_random` understands again (callables of the user by their dotted name)."""
     if dataclasses.is_dataclass(p) and hasattr(p, "name"):
         return {"name": p.name, **dataclasses.asdict(p)}  # type: ignore[arg-type]
-    kind = p if hasattr(p, "__qualname__") else type(p)
+    kind: Any = p if hasattr(p, "__qualname__") else type(p)
     return {"name": f"{kind.__module__}.{kind.__qualname__}"}

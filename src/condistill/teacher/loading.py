@@ -43,7 +43,9 @@ def resolve(name: str | Path) -> Path | str:
         return text
     guess = nearest(text, EMBEDDED)
     hint = f"did you mean {guess!r}? " if guess else ""
-    raise UserError(f"no such pipeline folder: {text}; {hint}give a folder, a hub id (owner/name) or {', '.join(EMBEDDED)}")
+    raise UserError(
+        f"no such pipeline folder: {text}; {hint}give a folder, a hub id (owner/name) or {', '.join(EMBEDDED)}"
+    )
 
 
 def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any) -> Any:

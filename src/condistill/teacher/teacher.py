@@ -1,4 +1,4 @@
-"""Teacher: a pipeline as a denoiser. The student is of the same type: whatever samples or scores one does it to the other.
+"""Teacher: a pipeline as a denoiser. The student is of the same type: what samples or scores one does it to the other.
 
 >>> teacher = Teacher.load("emoji")                                             # doctest: +SKIP
 >>> condition = teacher.encode(["a panda on a green background"])               # doctest: +SKIP
@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
 import json
 from collections import OrderedDict
@@ -28,13 +27,13 @@ from condistill.maths.noise_path import NoisePath, noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.calibrate import Calibration, calibrate, run
 from condistill.teacher.condition import Condition
+from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.recording import rebuild
 from condistill.teacher.taps import first_tensor
 
 if TYPE_CHECKING:
     from condistill.students import StudentPlan
 
-DENOISERS = ("unet", "transformer", "prior", "decoder")
 REMEMBERED_BYTES = 256 * 1024 * 1024
 CALL_OF_SAMPLING = ("num_inference_steps", "output_type", "generator", "latents")
 
@@ -46,7 +45,7 @@ class Samples:
     Attributes:
         latents: (n, *latent) float32, x0 in the denoiser's own space.
         images: (n, h, w, 3) float32 in [0, 1], or None if only latents were asked for.
-        first_calls: bound arguments of the denoiser, path -> (n, ...): what belongs to each x0.
+        bound: bound arguments of the denoiser, path -> (n, ...), where they differ from the calibration's.
     """
 
     latents: Tensor
@@ -86,7 +85,7 @@ class Teacher:
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
-        component = _component(pipeline, component)
+        component = denoiser_name(pipeline, component)
         network = getattr(pipeline, component).eval()
         noise_path(pipeline.scheduler)
         return cls(pipeline, component, calibrate(pipeline, network, _recording_call(call)))
@@ -138,12 +137,16 @@ class Teacher:
         """The same teacher recorded with these pipeline arguments (size, images); itself if they change nothing."""
         wanted = _recording_call(call)
         known = {name: self.calibration.call.get(name) for name in wanted}
-        if all(known[name] is value or known[name] == value for name, value in wanted.items() if name != "guidance_scale"):
+        if all(
+            known[name] is value or known[name] == value for name, value in wanted.items() if name != "guidance_scale"
+        ):
             return self
         found = calibrate(self.pipeline, self.network, wanted)
         return Teacher(self.pipeline, self.component, found, plan=self.plan)
 
-    def student(self, spec: str | Mapping[str, Any] | StudentPlan = "b-base", *, init: str = "inherit", seed: int = 0) -> Teacher:
+    def student(
+        self, spec: str | Mapping[str, Any] | StudentPlan = "b-base", *, init: str = "inherit", seed: int = 0
+    ) -> Teacher:
         """A smaller network of the same kind in the same pipeline.
 
         Args:
@@ -203,11 +206,13 @@ class Teacher:
             _, row = self._remembered.popitem(last=False)
             self._remembered_bytes -= sum(value.nbytes for value in row.values())
 
-    def arguments(self, x_t: Tensor, t: Tensor, condition: Condition) -> dict[str, Any]:
-        """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,)."""
+    def arguments(
+        self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
+    ) -> dict[str, Any]:
+        """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,), in `dtype`."""
         found = self.calibration
         extra = condition.bound.get(f"{found.x_path}+")
-        dtype = next(self.network.parameters()).dtype
+        dtype = dtype or next(self.network.parameters()).dtype
         x_in = x_t if extra is None else torch.cat([x_t, extra.to(x_t)], dim=1)
         is_plain = found.time_scale == 1.0 and found.time_offset == 0.0
         time = t if is_plain else t.float() * found.time_scale + found.time_offset
@@ -219,7 +224,9 @@ class Teacher:
             found.time_path: time,
         }
         leaves = {
-            path: value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() and path != found.time_path else value
+            path: value.to(dtype)
+            if isinstance(value, Tensor) and value.is_floating_point() and path != found.time_path
+            else value
             for path, value in leaves.items()
         }
         return rebuild(found.template, leaves)
@@ -298,17 +305,9 @@ class Teacher:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over names, shapes and values (as float16) of all networks but the VAE, and the scheduler's config."""
+        """SHA-256 over names, shapes and values (as float16) of all networks but the VAE, and the scheduler."""
         if self._hash is None:
-            digest = hashlib.sha256()
-            config = {k: v for k, v in self.pipeline.scheduler.config.items() if not k.startswith("_")}
-            digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-            for name, part in sorted(self.pipeline.components.items()):
-                if isinstance(part, nn.Module) and name not in ("vae", "vqvae", "movq", "safety_checker"):
-                    for key, value in sorted(part.state_dict().items()):
-                        digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
-                        digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())
-            self._hash = digest.hexdigest()
+            self._hash = pipeline_hash(self.pipeline)
         return self._hash
 
 
@@ -318,18 +317,3 @@ def _frozen(key: Key) -> str:
 
 def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (call or {}).items() if name not in CALL_OF_SAMPLING}
-
-
-def _component(pipeline: Any, component: str | None) -> str:
-    modules = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
-    if component is not None:
-        if component not in modules:
-            raise UserError(f"{type(pipeline).__name__} has no network {component!r}; it has: {', '.join(modules)}")
-        return component
-    for name in DENOISERS:
-        if name in modules:
-            return name
-    raise UserError(
-        f"{type(pipeline).__name__} has no denoiser among its networks ({', '.join(modules) or 'none'}); "
-        "choose one with component="
-    )

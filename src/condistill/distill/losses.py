@@ -1,0 +1,127 @@
+"""What student and teacher are compared by: output, features, and (optionally) the denoising task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.maths.distances import mse_per_sample
+from condistill.maths.noise_path import FlowPath, NoisePath
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of L = output L_out + feature L_feat + task L_task.
+
+    Source: arXiv 2504.02011: output and feature with weight 1, no task loss; BK-SDM adds the task loss.
+    """
+
+    output: float = 1.0
+    feature: float = 1.0
+    task: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = (self.output, self.feature, self.task)
+        if any(not 0.0 <= value < float("inf") for value in values) or not any(values):
+            raise UserError(f"loss weights must be finite, not negative and not all zero, got {self}")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The loss of b samples, term by term, per sample and without gradient but for `loss`.
+
+    Attributes:
+        loss: the scalar to descend.
+        output: (b,) MSE between the predictions.
+        taps: name of the teacher's module -> (b,) MSE between the features.
+        task: (b,) MSE to the true target; 0 where the condition was swapped. Empty without a task loss.
+    """
+
+    loss: Tensor
+    output: Float[Tensor, " b"]
+    taps: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
+    task: Float[Tensor, " b"] | None = None
+
+
+def combine(
+    student_out: Tensor,
+    teacher_out: Tensor,
+    features: Mapping[str, tuple[Tensor, Tensor]],
+    *,
+    weights: LossWeights,
+    task: tuple[Tensor, Tensor] | None = None,
+) -> Terms:
+    """L = w_out mean_b MSE(student, teacher) + w_feat sum_taps mean_b MSE(feature_s, feature_t) + w_task L_task.
+
+    Everything is computed in float32.
+
+    Args:
+        student_out: (b, *out).
+        teacher_out: (b, *out).
+        features: tap -> (student's, teacher's) features of equal shape.
+        weights: of the terms.
+        task: target (b, *latent) and a (b,) mask of the samples that have one.
+
+    Raises:
+        ValueError: two features of different shapes.
+    """
+    for name, (student, teacher) in features.items():
+        if student.shape != teacher.shape:
+            raise ValueError(f"tap {name!r}: student {tuple(student.shape)} against teacher {tuple(teacher.shape)}")
+    output = mse_per_sample(student_out, teacher_out)
+    by_tap = {name: mse_per_sample(student, teacher) for name, (student, teacher) in features.items()}
+    loss = weights.output * output.mean()
+    for value in by_tap.values():
+        loss = loss + weights.feature * value.mean()
+    by_task = None
+    if task is not None:
+        target, mask = task
+        # a learned-variance network returns more channels than the target has; the first ones are its prediction
+        error = mse_per_sample(student_out[:, : target.shape[1]], target) * mask
+        loss = loss + weights.task * error.sum() / mask.sum().clamp(min=1)
+        by_task = error.detach()
+    detached = {name: value.detach() for name, value in by_tap.items()}
+    return Terms(loss=loss, output=output.detach(), taps=detached, task=by_task)
+
+
+def task_target(
+    x0: Float[Tensor, "b *latent"],
+    eps: Float[Tensor, "b *latent"],
+    t: Shaped[Tensor, " b"],
+    *,
+    path: NoisePath,
+    prediction_type: str,
+) -> Float[Tensor, "b *latent"]:
+    """What the network is trained to predict: eps, v = alpha eps - sigma x0, x0, or the velocity eps - x0.
+
+    Raises:
+        UserError: another prediction type.
+    """
+    if isinstance(path, FlowPath):
+        return eps - x0
+    if prediction_type == "epsilon":
+        return eps
+    if prediction_type == "sample":
+        return x0
+    if prediction_type == "v_prediction":
+        column = (-1, *[1] * (x0.ndim - 1))
+        return path.alpha(t).view(column) * eps - path.sigma(t).view(column) * x0
+    raise UserError(
+        f"the task loss knows epsilon, v_prediction, sample and flow, got {prediction_type!r}; set task to 0"
+    )
+
+
+def prediction_type(scheduler: Any) -> str:
+    """The prediction type in a diffusers scheduler's config; epsilon where it says nothing."""
+    return str(scheduler.config.get("prediction_type", "epsilon"))
+
+
+def is_finite(terms: Terms) -> Tensor:
+    """A scalar bool tensor: the loss is finite. Kept on the device."""
+    return torch.isfinite(terms.loss)

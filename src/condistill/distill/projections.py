@@ -1,0 +1,66 @@
+"""Student and projections as one module, so that wrapping it (DDP) synchronises, clips and saves both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from condistill.teacher.taps import first_tensor, taps
+
+if TYPE_CHECKING:
+    from condistill.students import TapPair
+
+
+class Pupil(nn.Module):
+    """The network being trained and the learned 1x1 projections of its features to the teacher's widths.
+
+    Attributes:
+        network: the student's denoiser; saved at the end.
+        pairs: which of its modules is compared with which of the teacher's.
+        projections: one per pair of different width, in the order of `pairs`; discarded after training.
+
+    Source: arXiv 2504.02011, published code of the channel-reduced students.
+    """
+
+    def __init__(self, network: nn.Module, pairs: Sequence[TapPair], *, seed: int = 0):
+        super().__init__()
+        self.network = network
+        self.pairs = tuple(pairs)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.projections = nn.ModuleList(_projection(pair) for pair in self.pairs)
+
+    def forward(self, arguments: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
+        """The prediction and, per pair, the projected feature.
+
+        Raises:
+            ValueError: a feature that carries no gradient.
+        """
+        names = [pair.student for pair in self.pairs]
+        with taps(self.network, names, need_gradient=self.training) as features:
+            output = first_tensor(self.network(**arguments))
+        projected = [layer(features[name]) for layer, name in zip(self.projections, names, strict=True)]
+        return output, projected
+
+
+class PointwiseProjection(nn.Module):
+    """A learned linear map of the channels, for features (b, c, *space) or tokens (b, n, c)."""
+
+    def __init__(self, student_channels: int, teacher_channels: int):
+        super().__init__()
+        self.linear = nn.Linear(student_channels, teacher_channels)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """The feature with the teacher's number of channels."""
+        if feature.ndim == 3:
+            return self.linear(feature)
+        return self.linear(feature.movedim(1, -1)).movedim(-1, 1)
+
+
+def _projection(pair: TapPair) -> nn.Module:
+    if pair.student_channels == pair.teacher_channels:
+        return nn.Identity()
+    return PointwiseProjection(pair.student_channels, pair.teacher_channels)

@@ -1,0 +1,122 @@
+"""The method of arXiv 2504.02011 (CVPR 2025), in its symbols. Read this file first.
+
+    (x0, c) ~ D                          a cached sample of the teacher and its condition
+    t       ~ uniform, per sample        u = t / T
+    eps     ~ N(0, I)                    x_t = alpha_t x0 + sigma_t eps
+    c~      ~ C with probability p(u)    random conditioning: c is swapped for any text of the corpus
+    c~      = null with probability .1   so that guidance still works
+    L       = |S(x_t, t, c~) - T(x_t, t, c~)|^2  +  sum_k |s_k - t_k|^2
+
+The teacher answers for the swapped condition as well, so the student learns what T draws for texts it has no image of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from condistill.cache.batch import Batch
+from condistill.distill.losses import LossWeights, Terms, combine, prediction_type, task_target
+from condistill.maths.draws import normal, uniforms
+from condistill.maths.noise_path import NoisePath
+from condistill.maths.p_random import PRandom
+from condistill.maths.randomise import Key, Randomised, randomise
+from condistill.teacher.taps import first_tensor, taps
+
+
+@dataclass(frozen=True)
+class Method:
+    """What stays the same over a run: p(u), C, the weights of the loss, the null condition and the seed."""
+
+    p_random: PRandom
+    corpus: Any
+    weights: LossWeights = field(default_factory=LossWeights)
+    p_null: float = 0.1  # paper, training recipe
+    null_key: Key | None = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All that is random about b samples: a pure function of (seed, sample numbers).
+
+    Attributes:
+        t: (b,) times of the scheduler.
+        u: (b,) float in [0, 1]; 1 is pure noise.
+        p: (b,) the probability p(u) with which each was swapped.
+        eps: (b, *latent) float32.
+        keys: the conditions to use, swapped and dropped, and which were.
+    """
+
+    t: Shaped[Tensor, " b"]
+    u: Float[Tensor, " b"]
+    p: Float[Tensor, " b"]
+    eps: Float[Tensor, "b *latent"]
+    keys: Randomised
+
+
+def draw(batch: Batch, sample_numbers: np.ndarray, method: Method, path: NoisePath) -> Drawn:
+    """Times, noise and conditions for a batch: swap first, with p(u), then drop with p_null."""
+    seed = method.seed
+    t = path.times(torch.from_numpy(uniforms(seed, "t", sample_numbers)))
+    u = path.u(t)
+    p = method.p_random(u)
+    swap = uniforms(seed, "swap", sample_numbers) < p.double().numpy()
+    others: Sequence[Key] = list(batch.keys)
+    if swap.any():
+        drawn = iter(method.corpus.draw(uniforms(seed, "condition", sample_numbers[swap])))
+        others = [next(drawn) if s else key for s, key in zip(swap, batch.keys, strict=True)]
+    drop = uniforms(seed, "drop", sample_numbers) < method.p_null
+    keys = randomise(batch.keys, swap=swap, others=others, drop=drop, null=method.null_key)  # type: ignore[arg-type]
+    return Drawn(t=t, u=u, p=p, eps=normal(seed, "noise", sample_numbers, batch.x0.shape[1:]), keys=keys)
+
+
+def distillation_step(
+    teacher: Any, pupils: Sequence[nn.Module], batch: Batch, drawn: Drawn, *, method: Method, network: nn.Module
+) -> list[Terms]:
+    """The loss of each pupil on one batch; one teacher pass serves them all.
+
+    Args:
+        teacher: the Teacher; it encodes and shapes the call.
+        pupils: `Pupil` modules, as they are or wrapped.
+        batch: x0 (b, *latent) and what is bound to it.
+        drawn: from `draw`.
+        method: weights and p(u).
+        network: the teacher's denoiser to ask, possibly in another precision than `teacher.network`.
+    """
+    device = next(network.parameters()).device
+    x0, eps, t = batch.x0.to(device), drawn.eps.to(device), drawn.t.to(device)
+    condition = teacher.encode(drawn.keys.keys, batch.bound)
+    x_t = teacher.noise_path.add_noise(x0, eps, t)
+
+    pairs = [bare(pupil).pairs if method.weights.feature else () for pupil in pupils]
+    names = list(dict.fromkeys(pair.teacher for some in pairs for pair in some))
+    with torch.no_grad(), taps(network, names) as t_k:
+        asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
+        teacher_out = first_tensor(network(**asked))
+
+    task = None
+    if method.weights.task:
+        kind = prediction_type(teacher.pipeline.scheduler)
+        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
+        task = (target, torch.from_numpy(~drawn.keys.swapped).to(device))
+
+    losses = []
+    for pupil, some in zip(pupils, pairs, strict=True):
+        student_out, s_k = pupil(teacher.arguments(x_t, t, condition, dtype=next(pupil.parameters()).dtype))
+        features: dict[str, tuple[Tensor, Tensor]] = {
+            pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
+        }
+        losses.append(combine(student_out, teacher_out, features, weights=method.weights, task=task))
+    return losses
+
+
+def bare(pupil: nn.Module) -> Any:
+    """The Pupil inside whatever wraps it."""
+    return getattr(pupil, "module", pupil)

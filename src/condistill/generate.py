@@ -1,0 +1,136 @@
+"""`condistill.generate`: the teacher makes D, item by item from its own seed, shard by shard, resumable."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condistill.cache import Cache, Manifest
+from condistill.callable_package import make_callable
+from condistill.errors import UserError
+from condistill.files import require_free
+from condistill.maths.draws import integers, numbers
+from condistill.maths.randomise import Key
+from condistill.progress import Progress
+
+SEED_RANGE = 2**48
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def generate(
+    teacher: Any,
+    keys: Sequence[Key],
+    *,
+    out: str | Path,
+    seed: int = 0,
+    call: Mapping[str, Any] | None = None,
+    num_items: int | None = None,
+    batch: int = 16,
+    dtype: str = "float16",
+    shard_items: int = 256,
+    repair: bool = False,
+    progress: bool = True,
+) -> Cache:
+    """D in the folder `out`: latents of the teacher for `keys`, and what is bound to each.
+
+    Every item has its own seed, a function of (seed, item number), and every shard is sampled in the same batches
+    whenever it is made; so stopping and starting again changes nothing. Only what is missing is made.
+
+    Args:
+        teacher: a Teacher.
+        keys: prompts, class labels or mappings of call arguments, one per item.
+        out: the cache's folder.
+        seed: of all items.
+        call: the pipeline's own arguments (num_inference_steps, guidance_scale, height ...).
+        num_items: number of items; the keys are gone through again, with new seeds, until it is reached.
+        batch: items sampled at once. More is faster; on most hardware it changes the last bits of an item.
+        dtype: of the stored latents.
+        shard_items: items per file.
+        repair: check every shard's checksum first and make the damaged ones again.
+        progress: show rate and time left.
+
+    Raises:
+        UserError: no keys, a folder with another cache, no disk space.
+
+    Source: arXiv 2504.02011, sec. 4: latents are cached as they leave the sampler, no VAE pass.
+    """
+    whole = [key for key in keys] if isinstance(keys, Sequence) else [keys[k] for k in range(len(keys))]
+    if isinstance(keys, str) or not whole:
+        raise UserError(f"generate needs a sequence of at least one key, got {keys!r}")
+    if dtype not in DTYPES:
+        raise UserError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    total = num_items or len(whole)
+    items = list(itertools.islice(itertools.cycle(whole), total))
+    seeds = [int(s) for s in integers(seed, "item", numbers(0, total), SEED_RANGE)]
+    call = dict(call or {})
+    teacher = teacher.with_call(call)
+    manifest = Manifest(
+        teacher=teacher.hash,
+        pipeline=type(teacher.pipeline).__name__,
+        call=call,
+        seed=seed,
+        num_items=total,
+        shard_items=shard_items,
+        latent_shape=tuple(teacher.latent_shape),
+        dtype=dtype,
+        noise={**teacher.noise_path.describe(), "scheduler": type(teacher.pipeline.scheduler).__name__},
+        versions=versions(),
+    )
+    item_bytes = int(np.prod(teacher.latent_shape)) * DTYPES[dtype].itemsize
+    cache = Cache.create(out, manifest, items, seeds)
+    if repair:
+        cache.repair()
+    missing = list(cache.missing())
+    require_free(out, sum(len(range(plan.start, plan.stop)) for plan in missing) * item_bytes, "D")
+    made = total - sum(plan.stop - plan.start for plan in missing)
+    with Progress("making D", total, unit="images", done=made, enabled=progress and bool(missing)) as bar:
+        for plan in missing:
+            latents, bound = _shard(
+                teacher, items[plan.start : plan.stop], seeds[plan.start : plan.stop], call, batch, bar
+            )
+            cache.write_shard(plan.number, latents.to(DTYPES[dtype]), bound)
+    return Cache.open(out, teacher_hash=teacher.hash)
+
+
+def _shard(
+    teacher: Any, keys: Sequence[Key], seeds: Sequence[int], call: Mapping[str, Any], batch: int, bar: Progress
+) -> tuple[Tensor, dict[str, Tensor]]:
+    parts = []
+    for start in range(0, len(keys), batch):
+        some = slice(start, start + batch)
+        parts.append(teacher.sample(keys[some], seed=seeds[some], call=call, output="latent", batch=batch))
+        bar.advance(len(keys[some]))
+    latents = torch.cat([part.latents for part in parts])
+    if not bool(torch.isfinite(latents).all()):
+        raise UserError("the teacher sampled latents that are not finite; load it in float32 or choose another sampler")
+    return latents, {path: torch.cat([part.bound[path] for part in parts]) for path in _paths(parts)}
+
+
+def _paths(parts: Iterable[Any]) -> list[str]:
+    found = [set(part.bound) for part in parts]
+    if any(paths != found[0] for paths in found):
+        raise UserError("some items have bound arguments that others lack; give every item the same call arguments")
+    return sorted(found[0])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("condistill", "torch", "diffusers", "transformers", "accelerate")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+make_callable(__name__, "condistill.generate:generate")

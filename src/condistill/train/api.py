@@ -1,0 +1,234 @@
+"""`condistill.distill`: from a teacher, a student and D to a trained student in a run folder."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from condistill.cache import Cache
+from condistill.distill.losses import LossWeights
+from condistill.distill.projections import Pupil
+from condistill.distill.step import Method, bare
+from condistill.errors import UserError, unknown_name
+from condistill.maths.p_random import describe
+from condistill.maths.p_random import p_random as p_random_of
+from condistill.train.log import Log
+from condistill.train.loop import Arm, train
+from condistill.train.optim import adamw
+from condistill.train.options import FREE_TO_CHANGE, TrainOptions
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished distillation.
+
+    Attributes:
+        student: the trained student, with the weights that were saved.
+        students: all of them, where several were trained at once.
+        folder: the run folder.
+        steps: optimiser steps done in all.
+    """
+
+    student: Any
+    students: tuple[Any, ...]
+    folder: Path
+    steps: int
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl."""
+        return Log(self.folder / "log.jsonl").rows()
+
+
+def distill(
+    teacher: Any,
+    student: Any,
+    cache: Cache | str | Path,
+    *,
+    corpus: Any = None,
+    p_random: Any = "exponential",
+    steps: int,
+    batch: int = 256,
+    out: str | Path,
+    loss: LossWeights | Mapping[str, float] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Result:
+    """The student, trained in place on D with random conditioning from C, and saved under `out`.
+
+    Run again with the same arguments it goes on from its newest checkpoint, or returns at once if it was done.
+
+    Args:
+        teacher: a Teacher.
+        student: a student of it, or several: one teacher pass serves them all.
+        cache: D, or its folder.
+        corpus: C: keys, a file, or any corpus; D's own conditions are always part of it.
+        p_random: p(u), see `condistill.p_random`.
+        steps: optimiser steps in all.
+        batch: samples per step over all processes.
+        out: run folder: log.jsonl, checkpoints/, student/ (for several: students/0/ ...).
+        loss: weights {"output", "feature", "task"}.
+        progress: show rate and time left.
+        options: further fields of `TrainOptions` (lr, ema, seed, ...).
+
+    Raises:
+        UserError: unknown option, D of another teacher, a folder with another run, a loss that is not finite.
+
+    Source: arXiv 2504.02011, algorithm 1 and training recipe.
+    """
+    known = {field.name for field in dataclasses.fields(TrainOptions)}
+    for name in options:
+        if name not in known:
+            raise unknown_name("option of distill", name, known)
+    wanted = TrainOptions(steps=steps, batch=batch, **options)
+    weights = loss if isinstance(loss, LossWeights) else _weights(loss or {})
+    students = list(student) if isinstance(student, Sequence) else [student]
+    out = Path(out)
+    opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
+    _refuse_other_teacher(teacher, opened)
+    teacher = teacher.with_call(opened.manifest.call)
+    method = Method(
+        p_random=p_random_of(p_random),
+        corpus=whole_corpus(corpus, opened),
+        weights=weights,
+        p_null=wanted.p_null,
+        null_key=teacher.null_key,
+        seed=wanted.seed,
+    )
+    if wanted.p_null > 0 and teacher.null_key is None:
+        raise UserError("this teacher has no null condition; set p_null to 0")
+    accelerator = _accelerator(teacher, wanted)
+    several = len(students) > 1
+    arms = [
+        _arm(k, one, wanted, weights, accelerator, out / f"log-{k}.jsonl" if several else out / "log.jsonl")
+        for k, one in enumerate(students)
+    ]
+    settings = _settings(teacher, students, opened, method, wanted)
+    done = train(
+        teacher,
+        arms,
+        opened,
+        method=method,
+        options=wanted,
+        accelerator=accelerator,
+        network=_asked_network(teacher, wanted),
+        settings=settings,
+        folder=out,
+        progress=progress,
+    )
+    for k, arm in enumerate(arms):
+        if wanted.save == "ema":
+            arm.ema.copy_to(bare(arm.pupil).network.parameters())
+        bare(arm.pupil).network.eval()
+        if accelerator.is_main_process:
+            arm.student.save(out / "students" / str(k) if several else out / "student")
+    accelerator.wait_for_everyone()
+    return Result(student=students[0], students=tuple(students), folder=out, steps=done)
+
+
+def whole_corpus(given: Any, cache: Cache) -> Any:
+    """C: the given corpus and those of D's own conditions that it lacks (a large one is not searched for them)."""
+    from condistill.corpus import corpus as corpus_of
+
+    own = list({json.dumps(key, sort_keys=True, default=str): key for key in cache.keys}.values())
+    if given is None:
+        return corpus_of(own)
+    extra = corpus_of(given)
+    if len(extra) <= 200_000:  # a second or so; beyond that a doubled condition among so many does not matter
+        present = {json.dumps(extra[k], sort_keys=True, default=str) for k in range(len(extra))}
+        own = [key for key in own if json.dumps(key, sort_keys=True, default=str) not in present]
+    return corpus_of({"mixture": [{"source": extra}, {"source": own}]}) if own else extra
+
+
+def _weights(given: Mapping[str, float]) -> LossWeights:
+    known = [field.name for field in dataclasses.fields(LossWeights)]
+    for name in given:
+        if name not in known:
+            raise unknown_name("loss", name, known)
+    return LossWeights(**given)
+
+
+def _refuse_other_teacher(teacher: Any, cache: Cache) -> None:
+    if cache.manifest.teacher != teacher.hash:
+        raise UserError(
+            f"{cache.folder} was made by another teacher ({cache.manifest.teacher[:12]}, this one is "
+            f"{teacher.hash[:12]}); make D again with this teacher, or give the one it was made with"
+        )
+
+
+def _accelerator(teacher: Any, options: TrainOptions) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # accelerate keeps its first settings for the whole process; a second run in one process may want others
+    AcceleratorState._reset_state()
+    on_cpu = teacher.device.type == "cpu"
+    return Accelerator(mixed_precision=options.precision, cpu=on_cpu)
+
+
+def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Path) -> Arm:
+    from diffusers.training_utils import EMAModel
+
+    network = student.network
+    network.requires_grad_(True)
+    if options.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    if options.channels_last:
+        network.to(memory_format=torch.channels_last)
+    pairs = student.plan.taps if weights.feature and student.plan is not None else ()
+    if weights.feature and not pairs:
+        raise UserError("this student has no feature taps; give a student made by teacher.student(), or loss feature=0")
+    pupil = Pupil(network, pairs, seed=options.seed).to(accelerator.device)
+    # from the initialised student, not from a random one
+    ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
+    wrapped, optimizer = accelerator.prepare(pupil, adamw(pupil, options))
+    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=Log(log))
+
+
+def _asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
+    """The teacher's network in the precision and layout that the targets are computed in."""
+    network = teacher.network.eval()
+    if options.teacher_precision == "no" and not options.channels_last:
+        return network
+    asked = copy.deepcopy(network).requires_grad_(False)
+    if options.teacher_precision == "bf16":
+        asked = asked.to(torch.bfloat16)
+    return asked.to(memory_format=torch.channels_last) if options.channels_last else asked
+
+
+def _settings(teacher: Any, students: list[Any], cache: Cache, method: Method, options: TrainOptions) -> dict[str, Any]:
+    """What a run may not change between two starts."""
+    fixed = {k: v for k, v in dataclasses.asdict(options).items() if k not in FREE_TO_CHANGE}
+    if options.lr_schedule == "cosine":
+        fixed["steps_of_schedule"] = options.steps
+    found = {
+        "teacher": teacher.hash,
+        "cache": cache.manifest.id,
+        "corpus": method.corpus.describe(),
+        "p_random": describe(method.p_random),
+        "loss": dataclasses.asdict(method.weights),
+        "students": [_identity(one) for one in students],
+        "train": fixed,
+    }
+    return json.loads(json.dumps(found, default=str))
+
+
+def _identity(student: Any) -> dict[str, Any]:
+    plan = student.plan
+    config = {k: v for k, v in getattr(student.network, "config", {}).items() if not str(k).startswith("_")}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return {
+        "spec": str(plan.spec) if plan is not None else None,
+        "init": plan.init if plan is not None else None,
+        "config": digest,
+        "parameters": sum(p.numel() for p in student.network.parameters()),
+    }

@@ -1,0 +1,79 @@
+"""What a training run may be told, with the paper's values as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from condistill.errors import UserError
+
+# may differ between two starts of one run: they do not change a single number of it
+FREE_TO_CHANGE = ("steps", "checkpoint_every", "keep_checkpoints", "log_every", "micro_batch")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of the loop. Defaults: arXiv 2504.02011's training recipe, but for `steps`, which has none.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: samples per step over all processes and micro-batches.
+        micro_batch: samples per forward pass; None takes a process's whole share at once.
+        lr: peak learning rate of AdamW.
+        lr_schedule: "constant" or "cosine" (down to 0 at the last step), after `warmup_steps` of linear warm-up.
+        betas, weight_decay: of AdamW.
+        clip: largest gradient norm; 0 for none.
+        ema: largest decay of the exponential moving average; early steps use (1 + step) / (10 + step) where smaller.
+        precision: "no" (float32), "bf16" or "fp16" autocast of the student.
+        teacher_precision: "no" or "bf16"; the teacher's targets from a copy of its weights in that precision.
+        gradient_checkpointing: recompute the student's activations in the backward pass.
+        channels_last: memory layout of both networks' convolutions; changes speed, not the method.
+        seed: of everything drawn.
+        checkpoint_every, keep_checkpoints, log_every: in steps; how many checkpoints to keep.
+        save: "ema" or "raw": which weights are saved, and therefore evaluated.
+        p_null: probability of the null condition.
+    """
+
+    steps: int
+    batch: int = 256
+    micro_batch: int | None = None
+    lr: float = 5e-5
+    lr_schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    ema: float = 0.9999
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    teacher_precision: Literal["no", "bf16"] = "no"
+    gradient_checkpointing: bool = False
+    channels_last: bool = False
+    seed: int = 0
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+    log_every: int = 10
+    save: Literal["ema", "raw"] = "ema"
+    p_null: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
+            if int(getattr(self, name)) < 1:
+                raise UserError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+        if self.micro_batch is not None and self.micro_batch < 1:
+            raise UserError(f"train.micro_batch must be at least 1, got {self.micro_batch}")
+        for name in ("ema", "p_null"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UserError(f"train.{name} must be in [0, 1], got {getattr(self, name)}")
+        if not self.lr > 0:
+            raise UserError(f"train.lr must be positive, got {self.lr}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UserError(f"train.{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+
+
+CHOICES = {
+    "lr_schedule": ("constant", "cosine"),
+    "precision": ("no", "bf16", "fp16"),
+    "teacher_precision": ("no", "bf16"),
+    "save": ("ema", "raw"),
+}
