@@ -77,9 +77,9 @@ def test_source_is_ascii_and_defers_annotations(path: Path) -> None:
 
 @each_file
 def test_nothing_of_ours_is_called_scheduler(path: Path) -> None:
-    """The word has three meanings; it is kept for diffusers' object and for what belongs to that."""
+    """The word has three meanings; it is kept for diffusers' object: a function may make one and be called so."""
     named = [node.name for node in ast.walk(parse(path)) if isinstance(node, Function | ast.ClassDef)]
-    assert not [name for name in named if re.search("sched", name, re.IGNORECASE)]
+    assert not [name for name in named if name != "scheduler" and re.search("sched", name, re.IGNORECASE)]
 
 
 def test_every_exception_is_still_needed() -> None:
