@@ -1,0 +1,179 @@
+"""Where every tensor of the student comes from. One that nobody can account for is an error, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from condistill.errors import UserError
+from condistill.students.meta import shapes
+from condistill.students.plan import Origin, Part
+
+# (path of the list, teacher's length, student's length) -> the teacher's items that stay, in order
+Choose = Callable[[str, nn.ModuleList, nn.ModuleList], Sequence[int]]
+_INNER = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
+_OUTER = ("to_out", "to_add_out")
+
+
+def counterparts(teacher: nn.Module, student: nn.Module, choose: Choose) -> dict[str, str]:
+    """Path of each module of the student -> its counterpart in the teacher ("" is the network itself)."""
+    found: dict[str, str] = {}
+
+    def walk(theirs: nn.Module, ours: nn.Module, source: str, path: str) -> None:
+        found[path] = source
+        for name, child in ours.named_children():
+            inner = f"{path}.{name}".lstrip(".")
+            partner = theirs._modules.get(name)
+            if partner is None:
+                continue
+            if isinstance(child, nn.ModuleList) and isinstance(partner, nn.ModuleList) and len(child) != len(partner):
+                found[inner] = f"{source}.{name}".lstrip(".")
+                for k, item in zip(choose(inner, partner, child), range(len(child)), strict=True):
+                    walk(partner[k], child[item], f"{found[inner]}.{k}", f"{inner}.{item}")
+            else:
+                walk(partner, child, f"{source}.{name}".lstrip("."), inner)
+
+    walk(teacher, student, "", "")
+    return found
+
+
+def unet_choice(chosen_by: str) -> Choose:
+    """Which layers of a U-Net stay: the first of a down block; the first and the last of an up block; of the stages
+    the outer ones; of the transformer blocks evenly spread ones or the leading ones.
+
+    Source: BK-SDM. The last layer of an up block takes the skip connection of another width, so it must stay.
+    """
+
+    def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
+        n, m = len(theirs), len(ours)
+        if path == "up_blocks":
+            return range(n - m, n)
+        if path.startswith("up_blocks.") and path.rpartition(".")[2] in ("resnets", "attentions", "motion_modules"):
+            return [*range(m - 1), n - 1]
+        if path.endswith("transformer_blocks") and chosen_by == "even":
+            return evenly(n, m)
+        return range(m)
+
+    return choose
+
+
+def evenly(n: int, m: int) -> list[int]:
+    """m of n blocks, evenly spread with the first and the last.
+
+    >>> evenly(8, 4)
+    [0, 2, 5, 7]
+    """
+    if m == 1:
+        return [0]
+    return [int(k * (n - 1) / (m - 1) + 0.5) for k in range(m)]
+
+
+def origins(
+    teacher: nn.Module, student: nn.Module, modules: Mapping[str, str], *, init: str
+) -> dict[str, Origin]:
+    """The origin of every tensor of the student.
+
+    Args:
+        teacher: the teacher's network; the meta device suffices.
+        student: the student's network; the same.
+        modules: from `counterparts`.
+        init: "inherit" or "slice" (the same where nothing is narrowed), or "random".
+
+    Raises:
+        UserError: a tensor of the student has no counterpart in the teacher.
+    """
+    known, wanted = shapes(teacher), shapes(student)
+    if init == "random":
+        return {name: Origin("fresh", None, reason="random initialisation") for name in wanted}
+    found: dict[str, Origin] = {}
+    for name, shape in wanted.items():
+        path, _, leaf = name.rpartition(".")
+        partner = modules.get(path)
+        source = f"{partner}.{leaf}".lstrip(".") if partner is not None else None
+        if source is None or source not in known or len(known[source]) != len(shape):
+            raise UserError(
+                f"the student's tensor {name!r} has no counterpart in the teacher; give a spec that keeps its layer, "
+                "or initialise with random"
+            )
+        if known[source] == shape:
+            found[name] = Origin("inherited", source)
+        else:
+            found[name] = _narrowed(name, source, known[source], shape, _Widths(teacher, student, path, partner or ""))
+    return found
+
+
+def _narrowed(name: str, source: str, before: Sequence[int], after: Sequence[int], widths: _Widths) -> Origin:
+    dims: list[tuple[Part, ...] | None] = []
+    for dim, (n, m) in enumerate(zip(before, after, strict=True)):
+        parts = None if n == m else widths.parts(name, dim, n, m)
+        if parts is not None and any(part.student > part.teacher for part in parts):
+            return Origin("fresh", None, reason=f"wider than the teacher's {source} ({n} to {m} in dimension {dim})")
+        dims.append(parts)
+    text = " x ".join(f"{n}->{m}" if n != m else str(n) for n, m in zip(before, after, strict=True))
+    return Origin("sliced", source, tuple(dims), reason=f"narrowed {text}")
+
+
+class _Widths:
+    """How the channels of one module are put together, in the teacher and in the student."""
+
+    def __init__(self, teacher: nn.Module, student: nn.Module, path: str, source: str):
+        self.teacher, self.student, self.path, self.source = teacher, student, path, source
+
+    def parts(self, name: str, dim: int, n: int, m: int) -> tuple[Part, ...]:
+        """The parts of dimension `dim` of the tensor `name`, which goes from n to m channels."""
+        words = self.path.split(".")
+        for words_in, at in ((_INNER, 0), (_OUTER, 1)):
+            for k, word in enumerate(words):
+                if word in words_in and dim == at:
+                    return (self._heads(".".join(words[:k]), n, m),)
+        if words[0] == "up_blocks" and len(words) == 5 and words[2] == "resnets":
+            is_input = dim == 1 if words[4].startswith("conv") else dim == 0
+            if words[4] in ("norm1", "conv1", "conv_shortcut") and is_input:
+                return self._concatenated(int(words[1]), int(words[3]), n, m, words[4])
+        return (Part(n, m),)
+
+    def _heads(self, path: str, n: int, m: int) -> Part:
+        ours = getattr(self.student.get_submodule(path), "heads", None)
+        source = ".".join(self.source.split(".")[: len(path.split("."))])
+        theirs = getattr(self.teacher.get_submodule(source), "heads", None)
+        if not ours or not theirs or ours == theirs:
+            return Part(n, m)
+        if n // theirs != m // ours:
+            raise UserError(
+                f"attention {path!r}: both the number of heads ({theirs} to {ours}) and their size change, "
+                "which slicing cannot do; initialise with random"
+            )
+        return Part(n, m, unit=n // theirs)
+
+    def _concatenated(self, block: int, layer: int, n: int, m: int, leaf: str) -> tuple[Part, ...]:
+        theirs = self.source.split(".")
+        t_hidden = _hidden_width(self.teacher, int(theirs[1]), int(theirs[3]))
+        s_hidden = _hidden_width(self.student, block, layer)
+        return Part(t_hidden, s_hidden), Part(n - t_hidden, m - s_hidden)
+
+
+def _hidden_width(network: nn.Module, block: int, layer: int) -> int:
+    """Channels that arrive from the layer before, without the skip connection."""
+    if layer > 0:
+        before = f"up_blocks.{block}.resnets.{layer - 1}"
+    elif block > 0:
+        before = f"up_blocks.{block - 1}.resnets.{len(network.get_submodule(f'up_blocks.{block - 1}.resnets')) - 1}"  # type: ignore[arg-type]
+    else:
+        last = len(network.get_submodule("down_blocks")) - 1  # type: ignore[arg-type]
+        before = f"down_blocks.{last}.resnets.{len(network.get_submodule(f'down_blocks.{last}.resnets')) - 1}"  # type: ignore[arg-type]
+    return int(network.get_submodule(before).out_channels)  # type: ignore[arg-type]
+
+
+def taken(tensor: Tensor, origin: Origin) -> Tensor:
+    """The part of the teacher's tensor that the origin names."""
+    for dim, parts in enumerate(origin.dims):
+        if parts is None:
+            continue
+        index, start = [], 0
+        for part in parts:
+            index += [start + k for k in part.index()]
+            start += part.teacher
+        tensor = tensor.index_select(dim, torch.tensor(index, device=tensor.device))
+    return tensor

@@ -1,0 +1,93 @@
+"""What a student is before it exists: its config, where each tensor comes from, what is compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of channels and how it is narrowed: `student` of `teacher` channels, evenly spread in steps of `unit`.
+
+    Channel k of the student is the teacher's floor(k n / m). Even spreading respects every equal subdivision of the
+    run: norm groups, attention heads, the two halves of GEGLU and the frequencies of the time embedding stay aligned,
+    as the leading channels would not. `unit` keeps whole heads together where their number changes.
+    """
+
+    teacher: int
+    student: int
+    unit: int = 1
+
+    def index(self) -> list[int]:
+        """The teacher's channel for each of the student's.
+
+        >>> Part(10, 5).index()
+        [0, 2, 4, 6, 8]
+        >>> Part(8, 4, unit=2).index()
+        [0, 1, 4, 5]
+        """
+        n, m = self.teacher // self.unit, self.student // self.unit
+        return [(k * n // m) * self.unit + offset for k in range(m) for offset in range(self.unit)]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one tensor of the student comes from.
+
+    Attributes:
+        kind: "inherited" (the teacher's tensor as it is), "sliced" (some of its channels) or "fresh" (newly drawn).
+        source: the teacher's tensor; None for a fresh one.
+        dims: per dimension the parts that are narrowed, one after the other, or None for a dimension taken whole.
+        reason: why, in a few words.
+    """
+
+    kind: Literal["inherited", "sliced", "fresh"]
+    source: str | None
+    dims: tuple[tuple[Part, ...] | None, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class TapPair:
+    """Two modules whose outputs the feature loss compares; a learned projection stands between iff widths differ.
+
+    Attributes:
+        teacher: path of the module in the teacher's network.
+        student: path of the module in the student's network.
+        teacher_channels: channels of the teacher's feature.
+        student_channels: channels of the student's feature.
+    """
+
+    teacher: str
+    student: str
+    teacher_channels: int
+    student_channels: int
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """A student: one value that `build` turns into a network.
+
+    Attributes:
+        spec: the spec as one string.
+        cls: the network's class, the same for teacher and student.
+        teacher_config: the teacher's config, without diffusers' own entries.
+        config: the student's config.
+        init: "inherit", "slice" or "random": what was done, not what was asked for where `notes` say so.
+        origins: one entry for each tensor of the student.
+        taps: pairs of modules for the feature loss.
+        modules: path of each of the student's modules -> the teacher's counterpart.
+        notes: what the user should know.
+    """
+
+    spec: str
+    cls: type
+    teacher_config: Mapping[str, Any]
+    config: Mapping[str, Any]
+    init: str
+    origins: Mapping[str, Origin]
+    taps: tuple[TapPair, ...]
+    modules: Mapping[str, str]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,121 @@
+"""From a teacher's config and a spec to a plan, and from a plan to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from condistill.errors import UserError, unknown_name
+from condistill.students.depth import cut_depth
+from condistill.students.inherit import counterparts, origins, taken, unet_choice
+from condistill.students.meta import clean, feature_shapes, on_meta, shapes
+from condistill.students.plan import StudentPlan, TapPair
+from condistill.students.presets import INITS, Cut, check_spec, spec_text
+from condistill.students.unet import cut_unet, is_unet, unet_taps
+from condistill.students.width import narrow_unet
+
+NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; b-small+mid keeps it"
+
+
+def make_plan(
+    config: Mapping[str, Any], cls: type, spec: str | Mapping[str, Any], *, init: str = "inherit"
+) -> StudentPlan:
+    """The student that `spec` makes of a teacher with this config; needs no weights.
+
+    Args:
+        config: of the teacher's network.
+        cls: its class, a diffusers ModelMixin.
+        spec: a preset ("b-base"), a rule ("depth=0.5", "width=0.75", "keep=transformer_blocks:0,2"), several joined
+            by "+", or a mapping of rules.
+        init: "inherit" the teacher's tensors, "slice" them where the student is narrower, or "random".
+
+    Raises:
+        UserError: unknown name, a spec that cuts nothing or everything, an impossible width, a tensor without origin.
+
+    >>> from diffusers import UNet2DConditionModel
+    >>> plan = make_plan(load_config("sd-v1-4")[1], UNet2DConditionModel, "b-base")
+    >>> plan.config["layers_per_block"], plan.origins["up_blocks.0.resnets.1.conv1.weight"].source
+    (1, 'up_blocks.0.resnets.2.conv1.weight')
+    """
+    if init not in INITS:
+        raise unknown_name("init", str(init), INITS)
+    cut = check_spec(spec)
+    teacher = on_meta(cls, config)
+    before = clean(teacher.config)  # type: ignore[arg-type]  # with the class's defaults filled in
+    if is_unet(before):
+        after, notes = _cut_unet(before, cut)
+        student = on_meta(cls, after)
+        modules = counterparts(teacher, student, unet_choice(cut.chosen_by))
+        # the published block-removed students compare the stages only, the narrowed ones the mid block as well
+        pairs = unet_taps(teacher, student, with_mid=not cut.fewer_layers)
+    else:
+        after, student, modules, pairs, notes = cut_depth(cls, before, teacher, cut)
+    narrowed = cut.width < 1.0
+    if init == "inherit" and narrowed:
+        init = "slice"
+        notes = (*notes, "init=slice: the student is narrower, so the teacher's tensors cannot be inherited whole")
+    taps = _taps(teacher, student, pairs)
+    found = origins(teacher, student, modules, init=init)
+    return StudentPlan(spec_text(spec), cls, before, after, init, found, taps, modules, notes)
+
+
+def _cut_unet(config: Mapping[str, Any], cut: Cut) -> tuple[dict[str, Any], tuple[str, ...]]:
+    after, notes = cut_unet(config, cut), ()
+    if cut.width < 1.0:
+        after, notes = narrow_unet(after, cut.width)
+    if config.get("mid_block_type") is not None and after.get("mid_block_type") is None:
+        notes = (*notes, NO_MID)
+    return after, notes
+
+
+def _taps(teacher: nn.Module, student: nn.Module, pairs: Iterable[tuple[str, str]]) -> tuple[TapPair, ...]:
+    pairs = list(pairs)
+    theirs = feature_shapes(teacher, [source for source, _ in pairs])
+    ours = feature_shapes(student, [path for _, path in pairs])
+    if theirs is None or ours is None:
+        return tuple(TapPair(source, path, 0, 0) for source, path in pairs)
+    found = []
+    for source, path in pairs:
+        a, b = theirs[source], ours[path]
+        axis = 2 if len(a) == 3 else 1
+        if len(a) != len(b) or any(n != m for k, (n, m) in enumerate(zip(a, b, strict=True)) if k != axis):
+            raise UserError(f"the features of {source!r} {a} and the student's {path!r} {b} do not fit together")
+        found.append(TapPair(source, path, a[axis], b[axis]))
+    return tuple(found)
+
+
+def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn.Module:
+    """The student's network in float32 on the teacher's device, in evaluation mode.
+
+    Fresh tensors are drawn by torch's own initialisation, seeded, without touching the global generator.
+
+    Raises:
+        UserError: the plan was made for another teacher.
+    """
+    state = teacher_network.state_dict()
+    device = next(teacher_network.parameters()).device
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = plan.cls.from_config(dict(plan.config))  # type: ignore[attr-defined]
+    wanted = shapes(network)
+    if set(wanted) != set(plan.origins):
+        name = sorted(set(wanted) ^ set(plan.origins))[0]
+        raise UserError(f"tensor {name!r} of {plan.cls.__name__} is not in the plan; make the plan again")
+    own = network.state_dict()
+    with torch.no_grad():
+        for name, origin in plan.origins.items():
+            if origin.source is None:
+                continue
+            if origin.source not in state:
+                raise UserError(f"the teacher has no tensor {origin.source!r}: this plan was made for another network")
+            value = taken(state[origin.source], origin)
+            if value.shape != own[name].shape:
+                raise UserError(
+                    f"the teacher's {origin.source!r} gives {tuple(value.shape)} where the student's {name!r} wants "
+                    f"{tuple(own[name].shape)}: this plan was made for another network"
+                )
+            own[name].copy_(value)
+    return network.to(device).eval()
