@@ -15,7 +15,7 @@ MAX_FUNCTION_LINES = 40
 
 # Exceptions, each with its reason. Shorten the code before lengthening this list.
 LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {"train/loop.py:train": "flat: it reads from top to bottom as what one training step is"}
 BANNED_NAMES = {"utils", "util", "misc", "helpers", "helper", "funcs", "common", "v2", "new"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
