@@ -1,0 +1,19 @@
+"""`condistill train`."""
+
+from __future__ import annotations
+
+from condistill.cli.app import RECIPES
+from condistill.cli.output import Json, Overrides, emit
+from condistill.cli.recipe_verbs import Out, RecipeName, opened
+
+PANEL, ORDER = RECIPES, 5
+
+
+def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+    """Train the recipe's students, making D first where it is missing. Continues by itself.
+
+    Example: condistill train emoji train.steps=100 --out runs/short
+    """
+    with opened("train", recipe, overrides, out) as one:
+        students = one.train()
+    emit({"folder": one.out, "students": students}, [f"student  {folder}" for folder in students.values()], as_json=as_json)

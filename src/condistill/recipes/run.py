@@ -1,0 +1,249 @@
+"""A recipe carried out: D, the students of all arms, their scores and the report, each once.
+
+Every stage looks first whether it is done and then says so, so that calling it again continues where it was stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from condistill.errors import UserError
+from condistill.files import read_json, sha256, write_json
+from condistill.recipes.arms import Arm, arms
+from condistill.recipes.check import check
+from condistill.recipes.dump import claim
+from condistill.recipes.schema import Recipe
+
+if TYPE_CHECKING:
+    from condistill.cache import Cache
+    from condistill.evaluate import Results
+    from condistill.teacher import Teacher
+
+RESULTS, REPORT, LOG, STUDENT = "results.json", "report.html", "log.jsonl", "student"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run left.
+
+    Attributes:
+        folder: the run folder.
+        students: arm -> its student's pipeline folder.
+        results: the scores; None where the recipe does not evaluate.
+        report: the page to open.
+        done_before: the stages that were found finished and left alone.
+    """
+
+    folder: Path
+    students: dict[str, Path]
+    results: Results | None
+    report: Path | None
+    done_before: tuple[str, ...]
+
+
+class Run:
+    """A recipe and its run folder, which is claimed at once.
+
+    Args:
+        recipe: checked by `check` first.
+        out: the run folder; made, or continued if it holds the same recipe.
+        say: is told of stages that are done already.
+        progress: whether the stages show progress.
+
+    Raises:
+        UserError: a name in the recipe does not exist, or the folder holds something else.
+    """
+
+    def __init__(
+        self, recipe: Recipe, out: str | Path, *, say: Callable[[str], None] = lambda text: None, progress: bool = True
+    ):
+        check(recipe)
+        self.recipe, self.out, self.progress = recipe, claim(out, recipe), progress
+        self.arms: tuple[Arm, ...] = arms(recipe)
+        self.done_before: list[str] = []
+        self._say = say
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, loaded when the first stage needs it."""
+        return load_teacher(self.recipe)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where D is."""
+        return Path(self.recipe.data.cache) if self.recipe.data.cache else self.out / "cache"
+
+    def cache(self, *, repair: bool = False) -> Cache:
+        """D, made as far as it is missing."""
+        from condistill.corpus import corpus
+        from condistill.generate import generate
+
+        data = self.recipe.data
+        cache = generate(
+            self.teacher, corpus(data.prompts), out=self.cache_folder, num_items=data.num_items, seed=data.seed,
+            call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
+            progress=self.progress,
+        )  # fmt: skip
+        return cache
+
+    def train(self) -> dict[str, Path]:
+        """Arm -> the folder of its trained student."""
+        done = {arm.name: is_trained(arm, self.out) for arm in self.arms}
+        for arm in self.arms:
+            if done[arm.name]:
+                self._skip(f"student {arm.name}", f"trained to {arm.recipe.train.steps} steps")
+            else:
+                if len(self.arms) > 1:
+                    self._say(f"student {arm.name}: {_described(arm.recipe)}")
+                self._train(arm)
+        return {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
+
+    def _train(self, arm: Arm) -> None:
+        from condistill.train import distill
+
+        recipe = arm.recipe
+        options = recipe.train.model_dump() | {"p_null": recipe.loss.p_null}
+        distill(
+            self.teacher, make_student(recipe, self.teacher), self.cache(), corpus=recipe.data.corpus,
+            p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
+            progress=self.progress, **options,
+        )  # fmt: skip
+
+    def evaluate(self) -> Results | None:
+        """The scores of teacher and students, also in results.json; None where the recipe does not evaluate."""
+        from condistill.evaluate import Results, evaluate
+        from condistill.teacher import Teacher
+
+        wanted = self.recipe.evaluate
+        if wanted is None:
+            return None
+        inputs = self._inputs()
+        if _inputs_of(self.out / RESULTS) == inputs:
+            self._skip("evaluation", RESULTS)
+            return Results.load(self.out)
+        students = {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
+        for name, folder in students.items():
+            if not (folder / "model_index.json").is_file():
+                raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
+        models = {"teacher": self.teacher} | {name: Teacher.load(folder) for name, folder in students.items()}
+        results = evaluate(
+            models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
+            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid, progress=self.progress,
+        )  # fmt: skip
+        results = dataclasses.replace(results, protocol={**results.protocol, "inputs": inputs})
+        write_json(self.out / RESULTS, results.to_json())
+        return results
+
+    def report(self) -> Path:
+        """The page, made anew if anything it shows is newer."""
+        page = self.out / REPORT
+        shown = [self.out / RESULTS, *(self.out / arm.folder / LOG for arm in self.arms)]
+        times = [file.stat().st_mtime_ns for file in shown if file.exists()]
+        if page.exists() and times and page.stat().st_mtime_ns >= max(times):
+            self._skip("report", REPORT)
+            return page
+        return report_run(self.out)
+
+    def all(self) -> Finished:
+        """Cache, students, evaluation and report."""
+        if not all(is_trained(arm, self.out) for arm in self.arms):
+            self.cache()
+        students = self.train()
+        results = self.evaluate()
+        return Finished(self.out, students, results, self.report(), tuple(self.done_before))
+
+    def _skip(self, stage: str, how: str) -> None:
+        self.done_before.append(stage)
+        self._say(f"{stage}: done before ({how})")
+
+    def _inputs(self) -> dict[str, str]:
+        """What the scores depend on, as hashes: the evaluation's settings and every student's files."""
+        assert self.recipe.evaluate is not None
+        settings = {"teacher": self.recipe.teacher.model_dump(), "evaluate": self.recipe.evaluate.model_dump()}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+        return {"settings": digest} | {arm.name: _folder_hash(self.out / arm.folder / STUDENT) for arm in self.arms}
+
+
+def load_teacher(recipe: Recipe) -> Teacher:
+    """The recipe's teacher, in the precision that the recipe names."""
+    import torch
+
+    from condistill.teacher import Teacher
+
+    section = recipe.teacher
+    kwargs = {"torch_dtype": getattr(torch, section.dtype), **section.kwargs}
+    return Teacher.load(section.load, section.component, **kwargs)
+
+
+def make_student(recipe: Recipe, teacher: Teacher) -> Teacher:
+    """The recipe's student of `teacher`, not yet trained."""
+    section = recipe.student
+    return teacher.student(section.spec, init=section.init, seed=section.seed)
+
+
+def make_cache(recipe: Recipe, out: str | Path, *, repair: bool = False, progress: bool = True) -> Cache:
+    """D of the recipe in the run folder `out`; what is there already is not made again."""
+    return Run(recipe, out, progress=progress).cache(repair=repair)
+
+
+def train_arms(recipe: Recipe, out: str | Path, *, progress: bool = True) -> dict[str, Path]:
+    """Arm -> the folder of its trained student."""
+    return Run(recipe, out, progress=progress).train()
+
+
+def evaluate_run(recipe: Recipe, out: str | Path, *, progress: bool = True) -> Results | None:
+    """The scores of the run's students, also in results.json."""
+    return Run(recipe, out, progress=progress).evaluate()
+
+
+def report_run(out: str | Path) -> Path:
+    """The report of the run folder `out`."""
+    from condistill.report import report
+
+    return report(out)
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, say: Callable[[str], None] = lambda text: None, progress: bool = True
+) -> Finished:
+    """The whole recipe carried out in the run folder `out`; finished stages are left alone."""
+    return Run(recipe, out, say=say, progress=progress).all()
+
+
+def is_trained(arm: Arm, out: Path) -> bool:
+    """Whether the arm's student is saved with all of its steps."""
+    saved, log = out / arm.folder / STUDENT / "model_index.json", out / arm.folder / LOG
+    if not saved.is_file() or not log.is_file() or saved.stat().st_mtime_ns < log.stat().st_mtime_ns:
+        return False
+    lines = log.read_text(encoding="utf-8").splitlines()
+    try:
+        last = json.loads(lines[-1]) if lines else {}
+    except json.JSONDecodeError:
+        return False
+    return last.get("event") == "end" and last.get("step") == arm.recipe.train.steps
+
+
+def _described(recipe: Recipe) -> str:
+    name = recipe.p_random.get("name") if isinstance(recipe.p_random, dict) else recipe.p_random
+    spec = recipe.student.spec if isinstance(recipe.student.spec, str) else "own spec"
+    return f"{spec}, {recipe.student.init} weights, p_random {name}, {recipe.train.steps} steps"
+
+
+def _folder_hash(folder: Path) -> str:
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
+    parts = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _inputs_of(results: Path) -> Any:
+    try:
+        return read_json(results)["protocol"]["inputs"]
+    except (UserError, KeyError, TypeError):
+        return None
