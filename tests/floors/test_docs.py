@@ -70,6 +70,17 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in local if not (page.parent / link).exists()] == []
 
 
+def test_source_names_only_pages_that_are_here() -> None:
+    pages = {page.name for page in PAGES}
+    named = {
+        f"{path.relative_to(ROOT)}: {page}"
+        for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+        for page in re.findall(r"\w+\.md\b", path.read_text("utf-8"))
+        if page not in pages
+    }
+    assert named == set()
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"]
     assert PROJECT["version"] == condistill.__version__ == cited
