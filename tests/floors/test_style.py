@@ -32,12 +32,9 @@ def parse(path: Path) -> ast.Module:
 
 
 def body_lines(function: Function) -> int:
-    """The lines of a function from its `def` to its end, its docstring not counted."""
-    end = function.end_lineno or function.lineno
-    first = function.body[0]
-    documented = ast.get_docstring(function) is not None
-    docstring = (first.end_lineno or first.lineno) - first.lineno + 1 if documented else 0
-    return end - function.lineno + 1 - docstring
+    """The lines of a function's body, from the first statement after its docstring to the end."""
+    statements = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return (function.end_lineno or 0) - statements[0].lineno + 1 if statements else 0
 
 
 each_file = pytest.mark.parametrize("path", FILES, ids=relative)
