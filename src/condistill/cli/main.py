@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), MISTAKE)
     except TyperException as error:
         return _fail(_usage(error), MISTAKE)
-    except BrokenPipeError:
-        # the reader of our output has gone (`condistill ls | head -1`); no second complaint when Python flushes
+    except (BrokenPipeError, SystemExit):
+        # the reader of our output has gone (`condistill ls | head -1`; typer exits then); no second complaint when
+        # Python flushes
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

@@ -26,7 +26,8 @@ Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NA
 @contextlib.contextmanager
 def opened(verb: str, recipe: str, overrides: Sequence[str] | None, out: Path | None) -> Iterator[Run]:
     """The run of a recipe, ready to be made or continued; stopping it says how to go on."""
-    from condistill.recipes.load import default_folder, load_recipe
+    from condistill.recipes.dump import opening_comments
+    from condistill.recipes.load import default_folder, find, load_recipe
 
     folder = out or default_folder(recipe)
     again = shlex.join(["condistill", verb, *([] if verb == "demo" else [recipe]), *(overrides or ()), "--out", str(folder)])
@@ -35,7 +36,8 @@ def opened(verb: str, recipe: str, overrides: Sequence[str] | None, out: Path | 
 
         from condistill.recipes.run import Run
 
-        yield Run(loaded, folder, say=note)
+        comments = opening_comments(find(recipe).read_text(encoding="utf-8"))
+        yield Run(loaded, folder, comments=comments, say=note)
 
 
 def carry_out(verb: str, recipe: str, overrides: Sequence[str] | None, out: Path | None, *, as_json: bool) -> None:

@@ -23,7 +23,7 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
         UserError: an unknown p(t), preset, metric or protocol (with the nearest name), a file that is not there, a
             teacher folder that is no pipeline.
     """
-    missing = [str(path) for path in _files(recipe) if not path.is_file()]
+    missing = [_shown(path) for path in _files(recipe) if not path.is_file()]
     if missing and not allow_missing_files:
         raise UserError(f"no such file: {missing[0]} (named in the recipe)")
     _check_teacher(recipe)
@@ -35,6 +35,10 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
     for spec in _specs(recipe):
         _check_holdouts(spec)
     return missing
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _specs(recipe: Recipe) -> Iterator[Any]:

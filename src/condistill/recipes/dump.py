@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from condistill.recipes import strict_yaml
 from condistill.recipes.load import FILE
 from condistill.recipes.schema import Recipe
 
+_OURS = ("# the recipe of this run", "# written by")
 _LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy")
 
 # what may change between two calls of one run: how long, how much is said and kept, and how the same batch is cut.
@@ -35,11 +37,25 @@ def versions() -> dict[str, str]:
     return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The resolved recipe as YAML; `load_recipe` reads it back equal."""
+def dump_recipe(recipe: Recipe, *, comments: str = "") -> str:
+    """The resolved recipe as YAML; `load_recipe` reads it back equal.
+
+    Args:
+        comments: the lines that the recipe opened with, kept because they say how its settings were chosen.
+    """
     used = ", ".join(f"{name} {version}" for name, version in versions().items())
-    head = f"# the recipe of this run with every default filled in\n# written by: {used}\n"
-    return head + strict_yaml.write(_plain(recipe.model_dump(mode="python")))
+    head = f"{_OURS[0]} with every default filled in\n{_OURS[1]}: {used}\n"
+    return head + comments + strict_yaml.write(_plain(recipe.model_dump(mode="python")))
+
+
+def opening_comments(text: str) -> str:
+    """The comment lines that a recipe begins with, without those that `dump_recipe` writes itself.
+
+    >>> opening_comments("# lr: the best of three\\nname: with\\n# later\\n")
+    '# lr: the best of three\\n'
+    """
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return "".join(f"{line}\n" for line in lines if not line.startswith(_OURS))
 
 
 def _plain(value: Any) -> Any:
@@ -62,8 +78,13 @@ def differences(old: Any, new: Any, prefix: str = "") -> dict[str, tuple[Any, An
     return {} if same else {prefix.rstrip("."): (old, new)}
 
 
-def claim(out: str | Path, recipe: Recipe) -> Path:
+def claim(out: str | Path, recipe: Recipe, *, comments: str = "") -> Path:
     """The run folder `out`, which now holds this recipe and is ready to be made or continued.
+
+    Args:
+        out: the folder.
+        recipe: what is to be carried out in it.
+        comments: the lines that the recipe opened with.
 
     Raises:
         UserError: the folder holds something else: another recipe's run (with what differs) or no run at all.
@@ -76,7 +97,7 @@ def claim(out: str | Path, recipe: Recipe) -> Path:
     if not file.exists():
         if out.is_dir() and any(out.iterdir()):
             raise UserError(f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out")
-        write_atomic(file, dump_recipe(recipe))
+        write_atomic(file, dump_recipe(recipe, comments=comments))
         return out
     old, new = strict_yaml.read(file), _plain(recipe.model_dump(mode="python"))
     changed = differences(old, new)
@@ -84,7 +105,7 @@ def claim(out: str | Path, recipe: Recipe) -> Path:
     if serious:
         raise UserError(f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out")
     if changed:
-        write_atomic(file, dump_recipe(recipe))
+        write_atomic(file, dump_recipe(recipe, comments=opening_comments(file.read_text(encoding="utf-8"))))
     return out
 
 

@@ -54,6 +54,7 @@ class Run:
     Args:
         recipe: checked by `check` first.
         out: the run folder; made, or continued if it holds the same recipe.
+        comments: the lines that the recipe opened with, kept in the run folder.
         say: is told of stages that are done already.
         progress: whether the stages show progress.
 
@@ -62,10 +63,16 @@ class Run:
     """
 
     def __init__(
-        self, recipe: Recipe, out: str | Path, *, say: Callable[[str], None] = lambda text: None, progress: bool = True
+        self,
+        recipe: Recipe,
+        out: str | Path,
+        *,
+        comments: str = "",
+        say: Callable[[str], None] = lambda text: None,
+        progress: bool = True,
     ):
         check(recipe)
-        self.recipe, self.out, self.progress = recipe, claim(out, recipe), progress
+        self.recipe, self.out, self.progress = recipe, claim(out, recipe, comments=comments), progress
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
         self._say = say

@@ -1,13 +1,88 @@
-"""A student by itself: cut, saved, not trained."""
+"""A student by itself: shown from the teacher's config alone, or cut and saved, not trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from condistill.errors import UserError, unknown_name
+from condistill.errors import UserError, nearest, unknown_name
 
 INITS = ("inherit", "slice", "random")
+
+
+def teacher_config(teacher: str | Path) -> tuple[type, dict[str, Any]]:
+    """(class, config) of a teacher's denoiser; no weights are read.
+
+    Args:
+        teacher: embedded name, shipped config ("sd-v1-4"), pipeline folder, component folder or hub id.
+
+    Raises:
+        UserError: nothing there, or no config of a network in it.
+    """
+    from condistill.students import load_config, shipped_configs
+    from condistill.teacher.loading import EMBEDDED, embedded, resolve
+
+    path, name = Path(teacher).expanduser(), str(teacher)
+    found = embedded(name)
+    if found is not None or path.exists() or name in shipped_configs():
+        return load_config(found or teacher)
+    known = [*EMBEDDED, *shipped_configs()]
+    guess = nearest(name, known)
+    if guess or "/" not in name:
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise UserError(f"no such teacher: {name}; {hint}give a folder, a hub id (owner/name) or {', '.join(known)}")
+    return load_config(_from_hub(str(resolve(teacher))))
+
+
+def _from_hub(name: str) -> str:
+    """The file of the denoiser's config, alone, from the hub or its local copy."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    for component in ("unet", "transformer", "prior", "decoder"):
+        try:
+            return hf_hub_download(name, f"{component}/config.json")
+        except LocalEntryNotFoundError:
+            break
+        except EntryNotFoundError:
+            continue
+        except (HfHubHTTPError, RepositoryNotFoundError, OSError, ValueError):
+            break
+    raise UserError(f"no denoiser's config of {name} could be had from the hub; check the id and the connection, or give a folder")
+
+
+def inspected(teacher: str | Path, spec: str | None = None, *, init: str = "inherit") -> tuple[dict[str, Any], list[str]]:
+    """What a student would keep of a teacher, or the teacher's own size, as JSON values and as lines.
+
+    Raises:
+        UserError: no such teacher or spec.
+    """
+    from condistill.students import check_spec, count_macs, count_parameters, inspect, make_plan
+
+    if spec is not None:
+        check_spec(spec)
+    cls, config = teacher_config(teacher)
+    if spec is None:
+        parameters, macs = count_parameters(cls, config), count_macs(cls, config)
+        sizes = {"network": cls.__name__, "parameters": parameters, "macs": macs, "config": config}
+        return sizes, [f"{cls.__name__}: {parameters:,} parameters, {_macs(macs)}"]
+    found = inspect(make_plan(config, cls, spec, init=init))
+    was, now = found.parameters["teacher"], found.parameters["student"]
+    head = [
+        f"{found.network}, {found.spec}, weights: {found.init}",
+        f"parameters  {was:,} -> {now:,} ({100 * now / was:.0f} %)",
+        f"MACs        {_macs(found.macs['teacher'])} -> {_macs(found.macs['student'])}",
+        "tensors     " + ", ".join(f"{count} {kind}" for kind, count in found.origins.items()),
+        "",
+    ]
+    notes = [f"note: {note}" for note in found.notes]
+    return found.as_dict(), [*head, *found.lines(), *([""] if notes else []), *notes]
+
+
+def _macs(macs: Any) -> str:
+    if macs is None:
+        return "not counted"
+    return f"{macs['conv_linear'] / 1e9:.4g} G conv+linear, {macs['total'] / 1e9:.4g} G in all"
 
 
 def student_folder(teacher: str | Path, spec: str, *, out: str | Path, init: str = "inherit", seed: int = 0) -> dict[str, Any]:

@@ -14,14 +14,18 @@ PANEL, ORDER = START, 3
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")], as_json: Json = False
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The HTML file; report.html, in the run folder if there is one run.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Make the report of finished runs: one self-contained page each.
+    """Make the report of finished runs: one self-contained page, several runs side by side.
 
     Example: condistill report runs/demo
     """
-    from condistill.recipes.run import report_run
-
     with nothing_printed():
-        pages = [report_run(folder) for folder in runs]
-    emit({"reports": pages}, [f"open  {page}" for page in pages], as_json=as_json)
+        from condistill.report import report as make_report
+
+        page = make_report(runs, out or (None if len(runs) == 1 else Path("report.html")))
+    emit({"report": page}, [f"open  {page}"], as_json=as_json)

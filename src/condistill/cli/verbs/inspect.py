@@ -1,0 +1,33 @@
+"""`condistill inspect`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from condistill.cli.app import STEPS
+from condistill.cli.output import Json, emit, nothing_printed
+
+PANEL, ORDER = STEPS, 1
+
+
+def inspect(
+    teacher: Annotated[
+        str, typer.Argument(metavar="TEACHER", help="A pipeline or component folder, emoji, sd-v1-4, or a hub id.")
+    ],
+    spec: Annotated[
+        str | None, typer.Option("--student", help="A preset (b-base) or a rule (depth=0.5, width=0.75).")
+    ] = None,
+    init: Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")] = "inherit",
+    as_json: Json = False,
+) -> None:
+    """Show what a student keeps of a teacher, with parameters and MACs; reads no weights.
+
+    Example: condistill inspect sd-v1-4 --student b-small
+    """
+    with nothing_printed():
+        from condistill.recipes.students import inspected
+
+        found, lines = inspected(teacher, spec, init=init)
+    emit(found, lines, as_json=as_json)

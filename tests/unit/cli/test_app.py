@@ -1,0 +1,59 @@
+"""The command line as a whole: verbs found by their files, help at once, JSON alone on standard output."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from condistill import __version__
+from condistill.cli.app import PANELS, verb_names
+from tests.unit.cli.conftest import Cli
+
+HEAVY = ("torch", "diffusers", "transformers", "accelerate", "pyarrow", "matplotlib", "scipy", "PIL", "pydantic", "yaml")
+
+
+def test_the_verbs_are_those_of_the_contract() -> None:
+    wanted = "demo run inspect student cache train sample evaluate report ls cp validate".split()
+    assert set(wanted) <= set(verb_names())
+
+
+@pytest.mark.parametrize("verb", verb_names())
+def test_every_verb_has_help_with_an_example_and_prints_json(verb: str, cli: Cli) -> None:
+    module = importlib.import_module(f"condistill.cli.verbs.{verb}")
+    assert module.PANEL in PANELS
+    said = cli(verb, "--help")
+    assert said.code == 0 and said.err == ""
+    assert f"Example: condistill {verb}" in " ".join(said.out.split()) and "--json" in said.out
+
+
+def test_help_and_version(cli: Cli) -> None:
+    assert cli("--version").out == f"condistill {__version__}\n"
+    for words in ((), ("--help",), ("-h",)):
+        said = cli(*words)
+        assert said.code == 0 and all(verb in said.out for verb in verb_names())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from condistill.cli import main; code = main(['--help']);"
+        f"print(sorted(set(sys.modules) & set({HEAVY!r})), code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[] 0"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m condistill.cli ls | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_ls_and_cp_in_words_and_as_json(cli: Cli) -> None:
+    assert "emoji " in cli("ls").out
+    assert "emoji" in json.loads(cli("ls", "--json").out)["recipes"]
+    assert json.loads(cli("cp", "emoji", "mine.yaml", "--json").out) == {"recipe": "emoji", "file": "mine.yaml"}
+    assert cli("cp", "emoji", "mine.yaml").error.startswith("mine.yaml exists already")
