@@ -38,7 +38,7 @@ def test_no_hook_is_left_after_an_error() -> None:
 
 def test_unknown_module_and_module_not_run_are_named() -> None:
     unet = tiny.sd().unet
-    with pytest.raises(ValueError, match="no module 'down_blocks.9'"), taps(unet, ["down_blocks.9"]):
+    with pytest.raises(ValueError, match=r"no module 'down_blocks\.9'"), taps(unet, ["down_blocks.9"]):
         pass
     with pytest.raises(ValueError, match="'mid_block' was not run"), taps(unet, ["mid_block"]):
         pass

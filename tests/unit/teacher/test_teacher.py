@@ -179,7 +179,7 @@ def test_broken_index_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_component_is_named() -> None:
-    with pytest.raises(UserError, match="no network 'transformer'.*unet"):
+    with pytest.raises(UserError, match=r"no network 'transformer'.*unet"):
         Teacher.from_pipeline(tiny.sd(), component="transformer")
 
 

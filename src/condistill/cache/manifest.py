@@ -1,0 +1,89 @@
+"""Manifest: how a cache D was made, and whether two of them are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from condistill.errors import UserError
+
+SCHEMA = 1
+# may differ between two starts of one cache: they do not change an item
+FREE_TO_CHANGE = ("versions", "schema")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What decides every item of D.
+
+    Attributes:
+        teacher: the teacher's hash.
+        pipeline: its pipeline's class.
+        call: the pipeline's own arguments.
+        seed: that the items' seeds were drawn from.
+        num_items, shard_items: items in all, and per file.
+        latent_shape: of one x0.
+        dtype: of the stored latents.
+        noise: the noise path and the scheduler's class.
+        versions: of the libraries that made it.
+        schema: of this record.
+    """
+
+    teacher: str
+    pipeline: str
+    call: Mapping[str, Any]
+    seed: int
+    num_items: int
+    shard_items: int
+    latent_shape: tuple[int, ...]
+    dtype: str = "float16"
+    noise: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest as plain JSON types; call arguments that are none are told apart by a hash of their repr."""
+        return json.loads(json.dumps(dataclasses.asdict(self), default=_named))
+
+    @staticmethod
+    def from_json(found: Any, *, where: str) -> Manifest:
+        """The manifest that `to_json` wrote.
+
+        Raises:
+            UserError: not a manifest, or one of a newer version.
+        """
+        if not isinstance(found, Mapping) or not isinstance(found.get("schema"), int):
+            raise UserError(f"{where} is no manifest of a cache; make D again in another folder")
+        if found["schema"] > SCHEMA:
+            raise UserError(
+                f"{where} has schema {found['schema']}, this version reads up to {SCHEMA}; update condistill"
+            )
+        try:
+            return Manifest(**{**found, "latent_shape": tuple(found["latent_shape"])})
+        except (TypeError, KeyError) as error:
+            raise UserError(f"{where} is not complete ({error}); make D again in another folder") from error
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that two caches share only if they were made alike."""
+        fixed = {name: value for name, value in self.to_json().items() if name not in FREE_TO_CHANGE}
+        return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+    def differences(self, other: Manifest) -> list[str]:
+        """ "name: ours then, theirs now" for each field that decides the items."""
+        ours, theirs = self.to_json(), other.to_json()
+        names = [name for name in ours if name not in FREE_TO_CHANGE and ours[name] != theirs[name]]
+        return [f"{name}: {_short(ours[name])} then, {_short(theirs[name])} now" for name in names]
+
+
+def _named(value: Any) -> str:
+    return f"{type(value).__name__}:{hashlib.sha256(repr(value).encode()).hexdigest()[:12]}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
