@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from condistill.maths.randomise import Key
+from condistill.students.costs import macs_by_module
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
 NUM_TIMED = 3
-# FlopCounterMode counts two operations per multiply-accumulate
-_CONV_LINEAR = ("convolution", "convolution_backward", "_convolution", "addmm", "mm", "linear")
 
 
 def parameters(model: Teacher) -> int:
@@ -26,23 +24,17 @@ def parameters(model: Teacher) -> int:
 
 
 @torch.no_grad()
-def macs(model: Teacher, key: Key) -> dict[str, int]:
-    """Multiply-accumulates of one pass of the denoiser for one item, counted on a real pass.
+def macs(model: Teacher, key: Key) -> dict[str, int] | None:
+    """Multiply-accumulates of one pass of the denoiser for one item, counted on a real pass; None where that fails.
 
     "conv_linear" is the convention of the papers: convolutions and linear layers. "total" counts the products inside
     attention as well.
     """
     model.network.eval()
-    condition = model.encode([key])
     x_t = torch.zeros(1, *model.latent_shape, device=model.device)
     t = model.noise_path.times(torch.tensor([0.5])).to(model.device)
-    counter = FlopCounterMode(display=False)
-    # attention as plain matrix products: the fused kernels of some devices are not known to the counter
-    with counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        model.predict(x_t, t, condition)
-    by_operator = {str(op).rpartition(".")[2]: flops for op, flops in counter.get_flop_counts()["Global"].items()}
-    conv_linear = sum(flops for name, flops in by_operator.items() if name in _CONV_LINEAR)
-    return {"conv_linear": conv_linear // 2, "total": sum(by_operator.values()) // 2}
+    by_module = macs_by_module(model.network, inputs=model.arguments(x_t, t, model.encode([key])))
+    return by_module[""] if by_module else None
 
 
 @torch.no_grad()

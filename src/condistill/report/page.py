@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -95,7 +96,7 @@ def _section(run: Run, place: str) -> dict[str, Any]:
         "costs": tables.cost_table(run.results, colours) if run.results else None,
         "training": tables.training_table(arms, colours) if arms else None,
         "charts": _charts(run, arms, colours, place),
-        "notes": run.notes,
+        "notes": blocks(run.notes),
         "protocol": _protocol(run.results) if run.results else [],
         "recipe": run.recipe,
     }
@@ -165,10 +166,11 @@ def _charts(run: Run, arms: Mapping[str, ArmLog], colours: Mapping[str, int], pl
 
 
 def _protocol(results: Results) -> list[tuple[str, str]]:
-    """Label and text of every line of the protocol; the metrics have a table of their own."""
+    """Label and text of every line of the protocol; the metrics have a table of their own, and what the runner
+    notes for itself ("inputs") is not for people."""
     lines = []
     for key, value in results.protocol.items():
-        if key == "metrics" or value is None or value == {}:
+        if key in ("metrics", "inputs") or value is None or value == {}:
             continue
         if isinstance(value, Mapping):
             text = ", ".join(f"{name} {below}" for name, below in value.items())
@@ -176,6 +178,23 @@ def _protocol(results: Results) -> list[tuple[str, str]]:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         lines.append((key.replace("_", " "), text))
     return lines
+
+
+def blocks(notes: str) -> list[dict[str, Any]]:
+    """Notes as paragraphs and lists of pairs: lines of "word  text", two or more spaces between, are pairs.
+
+    >>> blocks("One\\nparagraph.\\n\\nlr     the best of three\\nbatch  as large as fits")
+    [{'text': 'One paragraph.'}, {'pairs': [['lr', 'the best of three'], ['batch', 'as large as fits']]}]
+    """
+    found: list[dict[str, Any]] = []
+    for paragraph in re.split(r"\n\s*\n", notes.strip()):
+        lines = [line.strip() for line in paragraph.splitlines() if line.strip()]
+        pairs = [re.split(r"\s{2,}", line, maxsplit=1) for line in lines]
+        if lines and all(len(pair) == 2 for pair in pairs):
+            found.append({"pairs": pairs})
+        elif lines:
+            found.append({"text": " ".join(lines)})
+    return found
 
 
 # what must be equal for numbers to stand in one column
