@@ -1,15 +1,154 @@
-"""Depth of networks that are no U-Nets."""
+"""Depth of any network: fewer blocks in the stacks that measuring finds, each student block with its teacher block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, unknown_name
+from condistill.students.inherit import counterparts, evenly
+from condistill.students.meta import on_meta, shapes
 from condistill.students.presets import Cut
+from condistill.students.stacks import Stack, find_stacks
+
+# a stack with less than this share of the largest one's parameters is left alone by depth= (keep= may name it)
+WORTH_CUTTING = 0.1
+MAX_TAPS = 8  # per stack: feature maps of transformers are large, and all of them are held until the loss
+
+Found = tuple[dict[str, Any], nn.Module, dict[str, str], list[tuple[str, str]], tuple[str, ...]]
 
 
-def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut) -> Any:
-    raise UserError("not yet")
+def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut) -> Found:
+    """(config, student on the meta device, counterparts, taps, notes) of a network with fewer blocks.
+
+    Args:
+        cls: class of the network.
+        config: the teacher's.
+        teacher: on the meta device.
+        cut: depth and keep are read.
+
+    Raises:
+        UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name.
+    """
+    stacks = find_stacks(cls, config, teacher)
+    known = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "none"
+    if cut.needs_unet:
+        raise UserError(f"this preset is for U-Nets, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
+    if cut.width < 1.0:
+        raise UserError(f"width= narrows U-Nets only, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
+    kept = _kept(cls, stacks, cut)
+    after, student, modules = _first_that_fits(cls, config, teacher, kept)
+    return after, student, modules, _taps(teacher, modules, stacks), ()
+
+
+def _kept(cls: type, stacks: Sequence[Stack], cut: Cut) -> dict[Stack, tuple[int, ...] | int]:
+    """Stack -> the blocks that stay, or only their number."""
+    kept: dict[Stack, tuple[int, ...] | int] = {}
+    for name, blocks in cut.keep.items():
+        stack = next((s for s in stacks if s.is_called(name)), None)
+        if stack is None:
+            raise unknown_name(f"stack of {cls.__name__}", name, [path for s in stacks for path in s.lists])
+        if blocks[-1] >= stack.length:
+            raise UserError(f"keep={name}:... names block {blocks[-1]}; there are 0 to {stack.length - 1}")
+        if len(blocks) == stack.length:
+            raise UserError(f"keep={name}:... names all {stack.length} blocks, which cuts nothing; leave some out")
+        kept[stack] = blocks
+    if cut.depth < 1.0:
+        worth = [s for s in stacks if s not in kept and s.parameters >= WORTH_CUTTING * stacks[0].parameters]
+        kept |= {s: max(1, math.floor(s.length * cut.depth + 0.5)) for s in worth}
+        if all(count == s.length for s, count in kept.items()):
+            counts = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "no stack that could be cut"
+            raise UserError(f"depth={cut.depth:g} cuts nothing from {cls.__name__}: {counts}; give a smaller depth")
+    return kept
+
+
+def _first_that_fits(
+    cls: type, config: Mapping[str, Any], teacher: nn.Module, kept: Mapping[Stack, tuple[int, ...] | int]
+) -> tuple[dict[str, Any], nn.Module, dict[str, str]]:
+    misfit = ""
+    for after in _configs(config, kept):
+        student = on_meta(cls, after)
+        fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
+
+        def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList, fixed: Any = fixed) -> Sequence[int]:
+            return fixed[path] if path in fixed else alike(theirs, ours)
+
+        modules = counterparts(teacher, student, choose)
+        misfit = _misfit(teacher, student, modules)
+        if not misfit:
+            return after, student, modules
+    raise UserError(f"the student's tensor {misfit} after this cut; keep other blocks (the last one, for a start)")
+
+
+def _configs(config: Mapping[str, Any], kept: Mapping[Stack, tuple[int, ...] | int]) -> Iterator[dict[str, Any]]:
+    """The configs to try: counts lowered; then also the fields that list block numbers, renumbered."""
+    counts = {s.field: blocks if isinstance(blocks, int) else len(blocks) for s, blocks in kept.items()}
+    yield {**config, **counts}
+    for stack, blocks in kept.items():
+        stay = evenly(stack.length, blocks) if isinstance(blocks, int) else list(blocks)
+        listed = {name: value for name, value in config.items() if _lists_blocks(value, stack.length)}
+        if listed:
+            yield {**config, **counts} | {
+                name: [k for k, block in enumerate(stay) if block in value] for name, value in listed.items()
+            }
+
+
+def _lists_blocks(value: Any, length: int) -> bool:
+    if not isinstance(value, list | tuple) or not value or not all(type(k) is int for k in value):
+        return False
+    return list(value) == sorted(set(value)) and value[0] >= 0 and value[-1] < length
+
+
+def _misfit(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str]) -> str:
+    """The first tensor of the student without a teacher's tensor of its shape, in words; "" if there is none."""
+    before = shapes(teacher)
+    for name, shape in shapes(student).items():
+        path, _, leaf = name.rpartition(".")
+        theirs = before.get(f"{modules[path]}.{leaf}".lstrip(".")) if path in modules else None
+        if theirs != shape:
+            return f"{name!r} {shape} has no counterpart in the teacher" + (f" (which has {theirs})" if theirs else "")
+    return ""
+
+
+def alike(theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
+    """The teacher's block for each of the student's, evenly spread among those with the same tensors.
+
+    Blocks are not always all alike: the last one of SD3 has no text stream to give on, the second half of a U-shaped
+    transformer has skip connections.
+    """
+    groups: dict[Any, list[int]] = {}
+    for k, block in enumerate(theirs):
+        groups.setdefault(_signature(block), []).append(k)
+    wanted: dict[Any, list[int]] = {}
+    for k, block in enumerate(ours):
+        wanted.setdefault(_signature(block), []).append(k)
+    found: dict[int, int] = {}
+    for signature, places in wanted.items():
+        blocks = groups.get(signature, [])
+        if len(blocks) >= len(places):
+            found |= {place: blocks[i] for place, i in zip(places, evenly(len(blocks), len(places)), strict=True)}
+    chosen = [found.get(k, -1) for k in range(len(ours))]
+    fits = -1 not in chosen and chosen == sorted(set(chosen))
+    return chosen if fits else evenly(len(theirs), len(ours))
+
+
+def _signature(block: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple(sorted(shapes(block).items()))
+
+
+def _taps(teacher: nn.Module, modules: Mapping[str, str], stacks: Sequence[Stack]) -> list[tuple[str, str]]:
+    """Outputs after which the same teacher block follows in both: student's k with the one before its (k+1)-th."""
+    pairs = []
+    for path in (path for stack in stacks for path in stack.lists):
+        blocks = teacher.get_submodule(path)
+        assert isinstance(blocks, nn.ModuleList)
+        stay = [k for k in range(len(blocks)) if f"{path}.{k}" in modules.values()]
+        ends = [after - 1 for after in stay[1:]] + [len(blocks) - 1]
+        if _signature(blocks[-1]) != _signature(blocks[0]):
+            ends = ends[:-1]  # a last block unlike the others need not give out what the others do
+        for k in evenly(len(ends), min(len(ends), MAX_TAPS)) if ends else ():
+            pairs.append((f"{path}.{ends[k]}", f"{path}.{k}"))
+    return pairs

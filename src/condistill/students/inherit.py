@@ -135,17 +135,10 @@ class _Widths:
         return (Part(n, m),)
 
     def _heads(self, path: str, n: int, m: int) -> Part:
-        ours = getattr(self.student.get_submodule(path), "heads", None)
+        ours = getattr(self.student.get_submodule(path), "heads", 1)
         source = ".".join(self.source.split(".")[: len(path.split("."))])
-        theirs = getattr(self.teacher.get_submodule(source), "heads", None)
-        if not ours or not theirs or ours == theirs:
-            return Part(n, m)
-        if n // theirs != m // ours:
-            raise UserError(
-                f"attention {path!r}: both the number of heads ({theirs} to {ours}) and their size change, "
-                "which slicing cannot do; initialise with random"
-            )
-        return Part(n, m, unit=n // theirs)
+        theirs = getattr(self.teacher.get_submodule(source), "heads", 1)
+        return Part(n, m, int(theirs), int(ours))
 
     def _concatenated(self, block: int, layer: int, n: int, m: int, leaf: str) -> tuple[Part, ...]:
         theirs = self.source.split(".")

@@ -27,7 +27,8 @@ def on_meta(cls: type, config: Mapping[str, Any]) -> nn.Module:
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return cls.from_config(clean(config)).eval()  # type: ignore[attr-defined]
+            # some buffers are made through numpy, whatever the device
+            return cls.from_config(clean(config)).to("meta").eval()  # type: ignore[attr-defined]
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, ZeroDivisionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{cls.__name__} cannot be built from this config: {reason}") from error

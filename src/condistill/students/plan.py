@@ -9,27 +9,30 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Part:
-    """A run of channels and how it is narrowed: `student` of `teacher` channels, evenly spread in steps of `unit`.
+    """A run of channels and how it is narrowed: `student` of `teacher` channels, evenly spread.
 
     Channel k of the student is the teacher's floor(k n / m). Even spreading respects every equal subdivision of the
-    run: norm groups, attention heads, the two halves of GEGLU and the frequencies of the time embedding stay aligned,
-    as the leading channels would not. `unit` keeps whole heads together where their number changes.
+    run: norm groups, the two halves of GEGLU and the frequencies of the time embedding stay aligned, as the leading
+    channels would not. Where the run is made of attention heads, it is heads that are spread first (`teacher_heads`
+    to `student_heads`), then the channels within each.
     """
 
     teacher: int
     student: int
-    unit: int = 1
+    teacher_heads: int = 1
+    student_heads: int = 1
 
     def index(self) -> list[int]:
         """The teacher's channel for each of the student's.
 
         >>> Part(10, 5).index()
         [0, 2, 4, 6, 8]
-        >>> Part(8, 4, unit=2).index()
+        >>> Part(8, 4, teacher_heads=4, student_heads=2).index()
         [0, 1, 4, 5]
         """
-        n, m = self.teacher // self.unit, self.student // self.unit
-        return [(k * n // m) * self.unit + offset for k in range(m) for offset in range(self.unit)]
+        n, m = self.teacher // self.teacher_heads, self.student // self.student_heads
+        heads = [k * self.teacher_heads // self.student_heads for k in range(self.student_heads)]
+        return [head * n + k * n // m for head in heads for k in range(m)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from condistill.students.presets import INITS, Cut, check_spec, spec_text
 from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.width import narrow_unet
 
-NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; b-small+mid keeps it"
+NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; +mid keeps it"
 
 
 def make_plan(

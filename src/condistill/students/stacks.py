@@ -1,0 +1,82 @@
+"""Which stacks of blocks a network has, found by measuring: lower one integer of its config and see what got shorter.
+
+No class is known by name here. Nothing has weights: all of it happens on the meta device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from condistill.errors import UserError
+from condistill.students.meta import clean, on_meta, shapes
+
+# no network has more blocks than this in one stack, so larger integers are widths and vocabularies
+MAX_BLOCKS = 256
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A config field that says how many blocks there are, and the module lists that it governs.
+
+    Attributes:
+        field: name in the config.
+        length: its value.
+        lists: paths of the module lists that get shorter with it.
+        parameters: in those lists.
+    """
+
+    field: str
+    length: int
+    lists: tuple[str, ...]
+    parameters: int
+
+    def is_called(self, name: str) -> bool:
+        """Whether a user may mean this stack by `name`: its field, a list's path or the last word of it."""
+        return name == self.field or any(name in (path, path.rpartition(".")[2]) for path in self.lists)
+
+
+def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None = None) -> tuple[Stack, ...]:
+    """The stacks of a network that can be pruned, the one with most parameters first.
+
+    Args:
+        cls: class of the network.
+        config: its config.
+        network: the same on the meta device, if it is at hand.
+
+    >>> from diffusers import DiTTransformer2DModel
+    >>> config = {"num_layers": 3, "num_attention_heads": 2, "attention_head_dim": 8, "sample_size": 4}
+    >>> [(stack.field, stack.lists) for stack in find_stacks(DiTTransformer2DModel, config)]
+    [('num_layers', ('transformer_blocks',))]
+    """
+    network = network or on_meta(cls, config)
+    found = []
+    for field, value in clean(network.config).items():  # type: ignore[arg-type]
+        if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= MAX_BLOCKS:
+            continue
+        lists = _shorter(network, cls, {**clean(network.config), field: value - 1})  # type: ignore[arg-type]
+        if lists:
+            size = sum(p.numel() for path in lists for p in network.get_submodule(path).parameters())
+            found.append(Stack(field, value, lists, size))
+    return tuple(sorted(found, key=lambda stack: -stack.parameters))
+
+
+def _shorter(network: nn.Module, cls: type, config: Mapping[str, Any]) -> tuple[str, ...]:
+    try:
+        lowered = on_meta(cls, config)
+    except UserError:
+        return ()
+    before, after = lengths(network), lengths(lowered)
+    lists = tuple(path for path, length in before.items() if after.get(path, length) < length)
+    inside = tuple(f"{path}." for path in lists)
+    outside = [{k: v for k, v in shapes(n).items() if not k.startswith(inside)} for n in (network, lowered)]
+    # a width may change the number of some blocks as well; that is no stack
+    return lists if lists and outside[0] == outside[1] else ()
+
+
+def lengths(network: nn.Module) -> dict[str, int]:
+    """Path of each module list -> number of its items."""
+    return {path: len(module) for path, module in network.named_modules() if isinstance(module, nn.ModuleList)}
