@@ -74,6 +74,28 @@ def frechet_distance(
     return float(max(0.0, difference @ difference + np.trace(sigma1) + np.trace(sigma2) - 2.0 * cross))
 
 
+def frechet_to(reference: Float[np.ndarray, "m d"]) -> Callable[[Float[np.ndarray, "n d"]], float]:
+    """features (n, d) -> their `frechet_distance` to `reference`, several times faster where it is asked for often.
+
+    With R the root of the reference's covariance and X the centred features / sqrt(n - 1), the trace of the root is
+    the sum of the singular values of X R, taken from the smaller of its two Gram matrices. What is rounded away there
+    is of the order of 1e-8 of the largest.
+    """
+    mu, sigma = moments(reference)
+    root, trace = _root(sigma), np.trace(sigma)
+
+    def distance(features: Float[np.ndarray, "n d"]) -> float:
+        mean = features.mean(axis=0)
+        centred = (features - mean) / math.sqrt(len(features) - 1)
+        product = centred @ root  # (n, d)
+        gram = product @ product.T if len(product) < len(root) else product.T @ product
+        cross = np.sqrt(np.linalg.eigvalsh(gram).clip(min=0.0)).sum()
+        difference = mean - mu
+        return float(max(0.0, difference @ difference + (centred**2).sum() + trace - 2.0 * cross))
+
+    return distance
+
+
 def wilson_interval(k: int, n: int) -> tuple[float, float]:
     """The 95 % interval (low, high) for a proportion of which k of n were observed.
 

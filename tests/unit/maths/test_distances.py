@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from condistill.maths.distances import (
     bootstrap_interval,
     frechet_distance,
+    frechet_to,
     moments,
     mse_per_sample,
     resamples,
@@ -72,6 +73,16 @@ def test_frechet_distance_is_symmetric_non_negative_and_zero_for_equals(seed, ra
     assert there == pytest.approx(back, rel=1e-9) and there >= 0
     # singular covariances: sqrt of rounding errors of 1e-16 leaves 1e-7 or so
     assert frechet_distance(m1, a, m1, a) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m"), [(5, 40), (40, 5), (40, 40)])
+def test_frechet_to_is_frechet_distance(n, m):
+    draw = np.random.default_rng(n)
+    features, reference = draw.normal(size=(n, 8)) * 3 + 1, draw.normal(size=(m, 8))
+    # 1e-6: square roots of rounded zeros, where there are fewer rows than dimensions
+    assert frechet_to(reference)(features) == pytest.approx(
+        frechet_distance(*moments(features), *moments(reference)), rel=1e-6
+    )
 
 
 def test_frechet_distance_names_shapes_that_do_not_fit():

@@ -10,7 +10,7 @@ import numpy as np
 from condistill.errors import UserError
 from condistill.evaluate.metrics import Material, Measured
 from condistill.evaluate.results import Score
-from condistill.maths.distances import frechet_distance, moments, resamples
+from condistill.maths.distances import frechet_to, resamples
 
 _NUM_RESAMPLES = 200  # an eigendecomposition each; 200 are enough for a 95 % interval to two digits
 
@@ -38,15 +38,16 @@ class FrechetDistance:
         """
         features, reference = material.features, material.reference
         assert features is not None and reference is not None
+        features = np.asarray(features, dtype=np.float64)
         if len(features) < 2 or len(reference) < 2:
             raise UserError(
                 f"frechet_distance needs at least 2 images in a group, got {len(features)} and {len(reference)} of "
                 "reference; raise num_items or leave the metric out"
             )
-        fixed = moments(reference)
-        value = frechet_distance(*moments(features), *fixed)
+        distance = frechet_to(reference)
+        value = distance(features)
         rows = resamples(len(features), material.seed, num_resamples=_NUM_RESAMPLES)
-        resampled = np.array([frechet_distance(*moments(features[row]), *fixed) for row in rows])
+        resampled = np.array([distance(features[row]) for row in rows])
         spread = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
         low, high = (value + spread).clip(min=0.0)
         return Measured(Score(value, float(low), float(high), len(features)), resampled)
