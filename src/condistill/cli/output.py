@@ -8,14 +8,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, for example train.steps=100.")
-]
+from typing import Any
 
 
 def emit(result: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
@@ -43,9 +36,9 @@ def table(rows: Sequence[Sequence[str]], *, right: bool = True) -> list[str]:
     """
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = []
-    for row in rows:
-        cells = [cell.rjust(w) if right and k else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  ".join(cells).rstrip())
+    for first, *others in rows:
+        cells = [cell.rjust(w) if right else cell.ljust(w) for cell, w in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([first.ljust(widths[0]), *cells]).rstrip())
     return lines
 
 

@@ -7,20 +7,13 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from condistill.cli.output import emit, note, nothing_printed, table
 from condistill.cli.stopping import keeping
 
 if TYPE_CHECKING:
     from condistill.recipes.run import Finished, Run
-
-RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, a run folder, or a shipped recipe; see condistill ls.")
-]
-Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME where not given.")]
 
 
 @contextlib.contextmanager
@@ -30,7 +23,8 @@ def opened(verb: str, recipe: str, overrides: Sequence[str] | None, out: Path | 
     from condistill.recipes.load import default_folder, find, load_recipe
 
     folder = out or default_folder(recipe)
-    again = shlex.join(["condistill", verb, *([] if verb == "demo" else [recipe]), *(overrides or ()), "--out", str(folder)])
+    named = [] if verb == "demo" else [recipe]
+    again = shlex.join(["condistill", verb, *named, *(overrides or ()), "--out", str(folder)])
     with keeping(f"everything finished is kept in {folder}; to go on: {again}"), nothing_printed():
         loaded = load_recipe(recipe, overrides or ())
 

@@ -96,14 +96,18 @@ def claim(out: str | Path, recipe: Recipe, *, comments: str = "") -> Path:
         raise UserError(f"{out} is a file; give a folder for the run with --out")
     if not file.exists():
         if out.is_dir() and any(out.iterdir()):
-            raise UserError(f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out")
+            raise UserError(
+                f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out"
+            )
         write_atomic(file, dump_recipe(recipe, comments=comments))
         return out
     old, new = strict_yaml.read(file), _plain(recipe.model_dump(mode="python"))
     changed = differences(old, new)
     serious = {key: pair for key, pair in changed.items() if _unprefixed(key) not in MAY_CHANGE}
     if serious:
-        raise UserError(f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out")
+        raise UserError(
+            f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out"
+        )
     if changed:
         write_atomic(file, dump_recipe(recipe, comments=opening_comments(file.read_text(encoding="utf-8"))))
     return out

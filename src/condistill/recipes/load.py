@@ -56,7 +56,9 @@ def find(recipe: str | Path) -> Path:
     if str(recipe) in known:
         return known[str(recipe)]
     if path.is_dir():
-        raise UserError(f"{path} is a folder without a {FILE}; a recipe (a YAML file), a run folder or a shipped name is wanted")
+        raise UserError(
+            f"{path} is a folder without a {FILE}; a recipe (a YAML file), a run folder or a shipped name is wanted"
+        )
     guess = nearest(str(recipe), known)
     hint = f"did you mean {guess!r}? " if guess else ""
     raise UserError(f"no such recipe: {recipe}; {hint}give a YAML file or one of: {', '.join(known)}")
@@ -108,7 +110,9 @@ def overridden(values: Mapping[str, Any], override: str) -> dict[str, Any]:
         if depth == 0 and part in _SCALAR_OF and isinstance(below, str):
             below = {_SCALAR_OF[part]: below}
         if below is not None and not isinstance(below, dict):
-            raise UserError(f"override {override!r}: {'.'.join(keys[: depth + 1])} is {below!r}, which has no keys below it")
+            raise UserError(
+                f"override {override!r}: {'.'.join(keys[: depth + 1])} is {below!r}, which has no keys below it"
+            )
         place[part] = below = {} if below is None else below
         place = below
     place[keys[-1]] = strict_yaml.parse(text, name=f"override {override!r}")
@@ -126,6 +130,10 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         old = result.get(key)
         if key in SHORTHAND and isinstance(change, str):
             change = {SHORTHAND[key]: change}
-        both = isinstance(change, Mapping) and isinstance(old, Mapping) and key not in ("p_random", "corpus", "spec", "call")
+        both = (
+            isinstance(change, Mapping)
+            and isinstance(old, Mapping)
+            and key not in ("p_random", "corpus", "spec", "call")
+        )
         result[key] = merged(old, change) if both else change  # type: ignore[arg-type]
     return result

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from condistill.errors import UserError
+from condistill.recipes.folders import new_folder
 
 if TYPE_CHECKING:
     from condistill.evaluate import Results
@@ -41,8 +42,8 @@ def measure(
 
     for pipeline in pipelines:
         resolve(pipeline)  # all of them before the first is loaded
-    if out is not None and Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
-        raise UserError(f"{out} exists and is not empty; nothing was touched, choose another --out")
+    if out is not None:
+        new_folder(out)
     images = None if reference is None else _images(Path(reference))
     return evaluate(list(pipelines), corpus(prompts), reference=images, out=out, **options)
 

@@ -13,6 +13,7 @@ from condistill.errors import UserError
 from condistill.files import read_json, write_atomic, write_json
 from condistill.maths.draws import integers, numbers
 from condistill.progress import Progress
+from condistill.recipes.folders import new_folder
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -63,10 +64,11 @@ def _claim(out: Path, index: Mapping[str, Any]) -> None:
     file = out / INDEX
     if file.is_file():
         if read_json(file) != json.loads(json.dumps(index)):
-            raise UserError(f"{out} holds pictures of other prompts or settings; nothing was touched, choose another --out")
+            raise UserError(
+                f"{out} holds pictures of other prompts or settings; nothing was touched, choose another --out"
+            )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not empty; nothing was touched, choose another --out")
+    new_folder(out)
     write_json(file, index)
 
 

@@ -93,12 +93,11 @@ class Run:
         from condistill.generate import generate
 
         data = self.recipe.data
-        cache = generate(
+        return generate(
             self.teacher, corpus(data.prompts), out=self.cache_folder, num_items=data.num_items, seed=data.seed,
             call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
             progress=self.progress,
         )  # fmt: skip
-        return cache
 
     def train(self) -> dict[str, Path]:
         """Arm -> the folder of its trained student."""
@@ -116,7 +115,7 @@ class Run:
         from condistill.train import distill
 
         recipe = arm.recipe
-        options = recipe.train.model_dump() | {"p_null": recipe.loss.p_null}
+        options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
         distill(
             self.teacher, make_student(recipe, self.teacher), self.cache(), corpus=recipe.data.corpus,
             p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
@@ -142,7 +141,8 @@ class Run:
         models = {"teacher": self.teacher} | {name: Teacher.load(folder) for name, folder in students.items()}
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
-            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid, progress=self.progress,
+            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid,
+            progress=self.progress,
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": inputs})
         write_json(self.out / RESULTS, results.to_json())

@@ -171,7 +171,9 @@ class Recipe(Section):
             if set(changes.get("data") or {}) - {"corpus"}:
                 raise UserError(f"compare.{arm}.data may only change corpus: all arms share the images in D")
         if self.train.micro_batch and self.train.batch % self.train.micro_batch:
-            raise UserError(f"train.batch {self.train.batch} is no multiple of train.micro_batch {self.train.micro_batch}")
+            raise UserError(
+                f"train.batch {self.train.batch} is no multiple of train.micro_batch {self.train.micro_batch}"
+            )
         if not (self.loss.output or self.loss.feature or self.loss.task):
             raise UserError("loss has no term: output, feature and task are all 0; give one of them a weight")
         if self.evaluate:

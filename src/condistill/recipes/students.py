@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError, nearest, unknown_name
+from condistill.recipes.folders import new_folder
 
 INITS = ("inherit", "slice", "random")
 
@@ -37,7 +38,11 @@ def teacher_config(teacher: str | Path) -> tuple[type, dict[str, Any]]:
 def _from_hub(name: str) -> str:
     """The file of the denoiser's config, alone, from the hub or its local copy."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
 
     for component in ("unet", "transformer", "prior", "decoder"):
         try:
@@ -46,12 +51,16 @@ def _from_hub(name: str) -> str:
             break
         except EntryNotFoundError:
             continue
-        except (HfHubHTTPError, RepositoryNotFoundError, OSError, ValueError):
+        except (HfHubHTTPError, OSError, ValueError):
             break
-    raise UserError(f"no denoiser's config of {name} could be had from the hub; check the id and the connection, or give a folder")
+    raise UserError(
+        f"no denoiser's config of {name} could be had from the hub; check the id and the connection, or give a folder"
+    )
 
 
-def inspected(teacher: str | Path, spec: str | None = None, *, init: str = "inherit") -> tuple[dict[str, Any], list[str]]:
+def inspected(
+    teacher: str | Path, spec: str | None = None, *, init: str = "inherit"
+) -> tuple[dict[str, Any], list[str]]:
     """What a student would keep of a teacher, or the teacher's own size, as JSON values and as lines.
 
     Raises:
@@ -85,7 +94,9 @@ def _macs(macs: Any) -> str:
     return f"{macs['conv_linear'] / 1e9:.4g} G conv+linear, {macs['total'] / 1e9:.4g} G in all"
 
 
-def student_folder(teacher: str | Path, spec: str, *, out: str | Path, init: str = "inherit", seed: int = 0) -> dict[str, Any]:
+def student_folder(
+    teacher: str | Path, spec: str, *, out: str | Path, init: str = "inherit", seed: int = 0
+) -> dict[str, Any]:
     """The folder, spec, init and number of parameters of a student that was cut from `teacher` and saved in `out`.
 
     Raises:
@@ -93,11 +104,9 @@ def student_folder(teacher: str | Path, spec: str, *, out: str | Path, init: str
     """
     from condistill.teacher import Teacher
 
-    out = Path(out)
     if init not in INITS:
         raise unknown_name("init", init, INITS)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not empty; nothing was touched, choose another --out")
+    out = new_folder(out)
     made = Teacher.load(teacher).student(spec, init=init, seed=seed)
     made.save(out)
     parameters = sum(p.numel() for p in made.network.parameters())

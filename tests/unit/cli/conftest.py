@@ -60,12 +60,15 @@ def written(folder: Path, pipeline: Path, **changes: str) -> Path:
     sections = {
         "teacher": str(pipeline),
         "student": "b-base",
-        "data": "{prompts: [a cat, a dog, a cow, a fly], call: {num_inference_steps: 2, guidance_scale: 2.0}, shard_items: 2}",
+        "data": "{prompts: [a cat, a dog, a cow, a fly], shard_items: 2, "
+        "call: {num_inference_steps: 2, guidance_scale: 2.0}}",
         "train": "{steps: 2, batch: 2, checkpoint_every: 1, log_every: 1}",
         "evaluate": "{protocol: plain, prompts: {seen: [a cat]}, num_items: {seen: 1}, "
         "call: {num_inference_steps: 2, guidance_scale: 2.0}, grid: 1}",
         "compare": "{without: {p_random: never}}",
     } | changes
     file = folder / "tiny.yaml"
-    file.write_text("# chosen for speed\n" + "".join(f"{key}: {text}\n" for key, text in sections.items()), encoding="utf-8")
+    file.write_text(
+        "# chosen for speed\n" + "".join(f"{key}: {text}\n" for key, text in sections.items()), encoding="utf-8"
+    )
     return file

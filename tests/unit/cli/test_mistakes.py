@@ -32,7 +32,10 @@ def test_unknown_verbs_and_options_are_named_with_the_nearest(cli: Cli) -> None:
         ({"p_randon": "0.5"}, "tiny.yaml: unknown key 'p_randon' in recipe (did you mean 'p_random'?)"),
         ({"evaluate": "{prompts: {seen: [a]}, metrics: [kd_gab]}"}, "unknown metric 'kd_gab'; did you mean 'kd_gap'?"),
         ({"evaluate": "{prompts: {seen: [a]}, protocol: wrld}"}, "unknown protocol 'wrld'; did you mean 'world'?"),
-        ({"compare": "{without: {p_random: nevver}}"}, "compare.without: unknown p_random 'nevver'; did you mean 'never'?"),
+        (
+            {"compare": "{without: {p_random: nevver}}"},
+            "compare.without: unknown p_random 'nevver'; did you mean 'never'?",
+        ),
         ({"data": "{prompts: nowhere.txt}"}, "no such file: nowhere.txt (named in the recipe)"),
         ({"data": "{prompts: {source: [a], holdout: {regex: '('}}}"}, "holdout regex '(' is no regular expression"),
         ({"train": "{steps: 2, steps: 3}"}, "tiny.yaml:5:19: key 'steps' is given twice"),
@@ -41,7 +44,9 @@ def test_unknown_verbs_and_options_are_named_with_the_nearest(cli: Cli) -> None:
     ],
 )
 @pytest.mark.parametrize("verb", ["validate", "run"])
-def test_a_wrong_recipe(verb: str, change: dict[str, str], message: str, cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+def test_a_wrong_recipe(
+    verb: str, change: dict[str, str], message: str, cli: Cli, pipeline: Path, tmp_path: Path
+) -> None:
     file = written(tmp_path, pipeline, **change)
     assert message in cli(verb, file.name).error
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.yaml"]  # no run folder was begun
@@ -83,7 +88,8 @@ def test_a_run_folder_of_another_recipe(cli: Cli, pipeline: Path, tmp_path: Path
     before = (tmp_path / "run" / "recipe.yaml").read_bytes()
     said = cli("run", file, "train.lr=0.5", "--out", "run").error
     assert said == (
-        "run holds the run of another recipe (train.lr: 5e-05 there, 0.5 here); nothing was touched, choose another --out"
+        "run holds the run of another recipe (train.lr: 5e-05 there, 0.5 here); "
+        "nothing was touched, choose another --out"
     )
     assert (tmp_path / "run" / "recipe.yaml").read_bytes() == before
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["recipe.yaml"]

@@ -21,7 +21,12 @@ MINIMAL = {"teacher": "emoji", "student": "b-base", "data": {"prompts": ["a cat"
 
 def test_a_minimal_recipe_has_all_defaults() -> None:
     recipe = checked(MINIMAL, name="r")
-    assert (recipe.name, recipe.p_random, recipe.train.batch, recipe.loss.p_null) == ("student", "exponential", 256, 0.1)
+    assert (recipe.name, recipe.p_random, recipe.train.batch, recipe.loss.p_null) == (
+        "student",
+        "exponential",
+        256,
+        0.1,
+    )
     assert recipe.teacher.load == "emoji" and recipe.student.spec == "b-base" and recipe.student.init == "inherit"
 
 
@@ -37,15 +42,27 @@ def test_a_minimal_recipe_has_all_defaults() -> None:
         ({"train": {"steps": 0}}, "r: train.steps must be greater than or equal to 1, got 0"),
         ({"train": {"steps": 1, "lr": float("nan")}}, "r: train.lr must be a finite number, got nan"),
         ({"train": {"steps": 1, "precision": "fp8"}}, "r: train.precision must be 'no', 'bf16' or 'fp16', got 'fp8'"),
-        ({"train": {"steps": 1, "batch": 6, "micro_batch": 4}}, "r: train.batch 6 is no multiple of train.micro_batch 4"),
+        (
+            {"train": {"steps": 1, "batch": 6, "micro_batch": 4}},
+            "r: train.batch 6 is no multiple of train.micro_batch 4",
+        ),
         ({"train": [1]}, "r: train must be a mapping of steps, batch,"),
-        ({"student": {"spec": "b-base", "init": "inherited"}}, "r: student.init must be 'inherit', 'slice' or 'random'"),
+        (
+            {"student": {"spec": "b-base", "init": "inherited"}},
+            "r: student.init must be 'inherit', 'slice' or 'random'",
+        ),
         ({"loss": {"output": 0, "feature": 0}}, "r: loss has no term"),
         ({"loss": {"p_null": 1.5}}, "r: loss.p_null must be less than or equal to 1, got 1.5"),
         ({"name": "../x"}, "r: name '../x' must be a word"),
         ({"compare": {"without": {"data": {"num_items": 3}}}}, "r: compare.without.data may only change corpus"),
-        ({"compare": {"without": {"p_randon": 0}}}, "r: unknown key 'p_randon' in compare.without (did you mean 'p_random'?)"),
-        ({"name": "without", "compare": {"without": {}}}, "r: compare has an arm 'without', which is the name of the run"),
+        (
+            {"compare": {"without": {"p_randon": 0}}},
+            "r: unknown key 'p_randon' in compare.without (did you mean 'p_random'?)",
+        ),
+        (
+            {"name": "without", "compare": {"without": {}}},
+            "r: compare has an arm 'without', which is the name of the run",
+        ),
         (
             {"evaluate": {"prompts": {"seen": ["a"]}, "num_items": {"sen": 1}}},
             "r: unknown key 'sen' in evaluate.num_items (did you mean 'seen'?)",
@@ -102,7 +119,8 @@ def test_an_arm_with_a_wrong_value_is_named() -> None:
 
 def test_an_arm_s_p_random_replaces_the_other_s_parameters() -> None:
     recipe = checked(
-        {**MINIMAL, "p_random": {"name": "sigmoid", "k": 10}, "compare": {"e": {"p_random": {"name": "exponential"}}}}, name="r"
+        {**MINIMAL, "p_random": {"name": "sigmoid", "k": 10}, "compare": {"e": {"p_random": {"name": "exponential"}}}},
+        name="r",
     )
     assert arms(recipe)[0].recipe.p_random == {"name": "exponential"}
 
@@ -147,14 +165,18 @@ def test_paths_are_relative_to_the_recipe_and_overrides_to_the_current_folder(
     file.write_text("teacher: emoji\nstudent: b-base\ndata: {prompts: p.txt}\ntrain: {steps: 1}\n")
     monkeypatch.chdir(tmp_path)
     assert load_recipe(file).data.prompts == str(tmp_path / "recipes" / "p.txt")
-    recipe = load_recipe("recipes/r.yaml", ["data.prompts=p.txt", "data.corpus={mixture: [{source: c.csv, weight: 2}]}"])
+    recipe = load_recipe(
+        "recipes/r.yaml", ["data.prompts=p.txt", "data.corpus={mixture: [{source: c.csv, weight: 2}]}"]
+    )
     assert recipe.data.prompts == str(tmp_path / "p.txt")
     assert recipe.data.corpus == {"mixture": [{"source": str(tmp_path / "c.csv"), "weight": 2}]}
 
 
 _words = st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)
 _scalars = st.one_of(st.none(), st.booleans(), st.integers(-(10**15), 10**15), st.floats(allow_nan=False), _words)
-_values = st.recursive(_scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(_words, v, max_size=3), max_leaves=8)
+_values = st.recursive(
+    _scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(_words, v, max_size=3), max_leaves=8
+)
 
 
 @settings(max_examples=150, deadline=None)

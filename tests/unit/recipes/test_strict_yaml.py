@@ -28,7 +28,10 @@ def test_scalars(text: str, value: object) -> None:
     [
         ("a: 1\nb: 2\na: 3\n", "x:3:1: key 'a' is given twice"),
         ("a: {b: 1, b: 2}\n", "x:1:11: key 'b' is given twice"),
-        ("a: !!python/object/apply:os.system ['true']\n", "x:1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.system'"),
+        (
+            "a: !!python/object/apply:os.system ['true']\n",
+            "x:1:4: the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
         ("a: &x 1\nb: *x\n", "x:1:4: anchors and aliases"),
         ("a: [1, 2\n", "x:2:1: "),
         ("a: 1\n  b: 2\n", "x:2:4: mapping values are not allowed here"),

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import RECIPES
-from condistill.cli.output import Json, Overrides, emit
-from condistill.cli.recipe_verbs import Out, RecipeName, opened
+from condistill.cli.options import Json, Out, Overrides, RecipeName
+from condistill.cli.output import emit
+from condistill.cli.recipe_verbs import opened
 
 PANEL, ORDER = RECIPES, 4
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import START
-from condistill.cli.output import Json, Overrides
+from condistill.cli.options import Json, Overrides
 from condistill.cli.recipe_verbs import carry_out
 
 PANEL, ORDER = START, 1

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from condistill.cli.app import STEPS
-from condistill.cli.output import Json, emit, nothing_printed, table
+from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of
+from condistill.cli.output import emit, nothing_printed, table
 
 PANEL, ORDER = STEPS, 4
 
 
 def evaluate(
-    pipelines: Annotated[list[str], typer.Argument(metavar="PIPELINE...", help="The teacher first, then its students.")],
-    prompts: Annotated[Path, typer.Option("--prompts", help="One prompt a line, or a table (csv, jsonl, parquet).")],
+    pipelines: Annotated[
+        list[str], typer.Argument(metavar="PIPELINE...", help="The teacher first, then its students.")
+    ],
+    prompts: Prompts,
     reference: Annotated[
-        Path | None, typer.Option("--reference", help="An .npz of images (m, h, w, 3) per group, for the Frechet distance.")
+        Path | None,
+        typer.Option("--reference", help="An .npz of images (m, h, w, 3) per group, for the Frechet distance."),
     ] = None,
-    protocol: Annotated[str, typer.Option("--protocol", help="world (the embedded judge) or plain (no judge).")] = "world",
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="world (the embedded judge) or plain (no judge).")
+    ] = "world",
     metrics: Annotated[list[str] | None, typer.Option("--metric", help="A metric; repeat for more.")] = None,
-    items: Annotated[int | None, typer.Option("--items", min=1, help="Images per group; one per prompt if not given.")] = None,
+    items: Annotated[
+        int | None, typer.Option("--items", min=1, help="Images per group; one per prompt if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the images.")] = 1,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own if not given.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance scale; the pipeline's own if not given.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     out: Annotated[Path | None, typer.Option("--out", help="A new folder for results.json and samples.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -32,8 +40,7 @@ def evaluate(
 
     Example: condistill evaluate emoji runs/demo/student --prompts prompts.txt --steps 15
     """
-    given: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
-    call = {name: value for name, value in given.items() if value is not None}
+    call = call_of(steps, guidance)
     with nothing_printed():
         from condistill.recipes.measuring import measure
 

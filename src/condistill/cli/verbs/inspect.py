@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import STEPS
-from condistill.cli.output import Json, emit, nothing_printed
+from condistill.cli.options import Init, Json
+from condistill.cli.output import emit, nothing_printed
 
 PANEL, ORDER = STEPS, 1
 
@@ -19,7 +20,7 @@ def inspect(
     spec: Annotated[
         str | None, typer.Option("--student", help="A preset (b-base) or a rule (depth=0.5, width=0.75).")
     ] = None,
-    init: Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")] = "inherit",
+    init: Init = "inherit",
     as_json: Json = False,
 ) -> None:
     """Show what a student keeps of a teacher, with parameters and MACs; reads no weights.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from condistill.cli.app import RECIPES
-from condistill.cli.output import Json, emit, table
+from condistill.cli.options import Json
+from condistill.cli.output import emit, table
 
 PANEL, ORDER = RECIPES, 1
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import START
-from condistill.cli.output import Json, emit, nothing_printed
+from condistill.cli.options import Json
+from condistill.cli.output import emit, nothing_printed
 
 PANEL, ORDER = START, 3
 

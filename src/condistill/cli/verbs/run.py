@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from condistill.cli.app import START
-from condistill.cli.output import Json, Overrides
-from condistill.cli.recipe_verbs import Out, RecipeName, carry_out
+from condistill.cli.options import Json, Out, Overrides, RecipeName
+from condistill.cli.recipe_verbs import carry_out
 
 PANEL, ORDER = START, 2
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from condistill.cli.app import STEPS
-from condistill.cli.output import Json, emit, nothing_printed
+from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of
+from condistill.cli.output import emit, nothing_printed
 from condistill.cli.stopping import keeping
 
 PANEL, ORDER = STEPS, 3
@@ -16,22 +17,25 @@ PANEL, ORDER = STEPS, 3
 
 def sample(
     pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline folder, emoji, or a hub id.")],
-    prompts: Annotated[Path, typer.Option("--prompts", help="One prompt a line, or a table (csv, jsonl, parquet).")],
+    prompts: Prompts,
     out: Annotated[Path, typer.Option("--out", help="A new folder for the pictures.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all pictures.")] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own if not given.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance scale; the pipeline's own if not given.")] = None,
+    steps: Steps = None,
+    guidance: Guidance = None,
     as_json: Json = False,
 ) -> None:
     """Draw one picture per prompt with a teacher or a student.
 
     Example: condistill sample runs/demo/student --prompts prompts.txt --out pictures --steps 15
     """
-    given: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
-    call = {name: value for name, value in given.items() if value is not None}
+    call = call_of(steps, guidance)
     with keeping(f"the pictures so far are kept in {out}; the same command goes on"), nothing_printed():
         from condistill.recipes.pictures import INDEX, sample_folder
 
         folder = sample_folder(pipeline, prompts, out=out, seed=seed, call=call)
         num_images = len(list(folder.glob("*.png")))
-    emit({"folder": folder, "images": num_images, "index": folder / INDEX}, [f"{folder}: {num_images} pictures"], as_json=as_json)
+    emit(
+        {"folder": folder, "images": num_images, "index": folder / INDEX},
+        [f"{folder}: {num_images} pictures"],
+        as_json=as_json,
+    )

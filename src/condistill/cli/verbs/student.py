@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import STEPS
-from condistill.cli.output import Json, emit, nothing_printed
+from condistill.cli.options import Init, Json
+from condistill.cli.output import emit, nothing_printed
 
 PANEL, ORDER = STEPS, 2
 
@@ -17,7 +18,7 @@ def student(
     teacher: Annotated[str, typer.Argument(metavar="TEACHER", help="A pipeline folder, emoji, or a hub id.")],
     spec: Annotated[str, typer.Option("--student", help="A preset (b-base) or a rule (depth=0.5, width=0.75).")],
     out: Annotated[Path, typer.Option("--out", help="A new folder for the student's pipeline.")],
-    init: Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")] = "inherit",
+    init: Init = "inherit",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of fresh weights.")] = 0,
     as_json: Json = False,
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from condistill.cli.app import RECIPES
-from condistill.cli.output import Json, Overrides, emit
-from condistill.cli.recipe_verbs import Out, RecipeName, opened
+from condistill.cli.options import Json, Out, Overrides, RecipeName
+from condistill.cli.output import emit
+from condistill.cli.recipe_verbs import opened
 
 PANEL, ORDER = RECIPES, 5
 
@@ -16,4 +17,8 @@ def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, as_j
     """
     with opened("train", recipe, overrides, out) as one:
         students = one.train()
-    emit({"folder": one.out, "students": students}, [f"student  {folder}" for folder in students.values()], as_json=as_json)
+    emit(
+        {"folder": one.out, "students": students},
+        [f"student  {folder}" for folder in students.values()],
+        as_json=as_json,
+    )

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import RECIPES
-from condistill.cli.output import Json, emit
+from condistill.cli.options import Json
+from condistill.cli.output import emit
 
 PANEL, ORDER = RECIPES, 3
 

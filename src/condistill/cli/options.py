@@ -1,0 +1,31 @@
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, for example train.steps=100.")
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, a run folder, or a shipped recipe; see condistill ls.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME where not given.")]
+Prompts = Annotated[Path, typer.Option("--prompts", help="One prompt a line, or a table (csv, jsonl, parquet).")]
+Init = Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own where not given.")
+]
+Guidance = Annotated[
+    float | None, typer.Option("--guidance", help="Guidance scale; the pipeline's own where not given.")
+]
+
+
+def call_of(steps: int | None, guidance: float | None) -> dict[str, Any]:
+    """The pipeline's arguments that were given."""
+    given: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
+    return {name: value for name, value in given.items() if value is not None}
