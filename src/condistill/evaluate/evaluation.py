@@ -29,7 +29,7 @@ PROTOCOLS = {
 
 
 def evaluate(
-    models: Mapping[str, Teacher] | Sequence[Teacher | str | Path],
+    models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path],
     prompts: Any,
     *,
     metrics: Sequence[str] | None = None,
@@ -53,13 +53,14 @@ def evaluate(
     about training again with another seed.
 
     Args:
-        models: name -> model, or models and pipeline folders, which get their folders' names.
+        models: name -> model or pipeline folder; or a sequence of these, and then folders give the names (the run's
+            name for the folder `student` of a run).
         prompts: group -> corpus spec or keys; or one spec or list, which the protocol "world" splits into seen and
             unseen, and "plain" takes as the group "all". Where there are several groups, "all" is their union.
         metrics: names, or dotted names of your own; the protocol's where not given.
         protocol: "world" (the embedded world's judge) or "plain" (no judge: the KD gap and your own metrics).
         seed: of the choice of prompts, of images, noise and resampling.
-        call: the pipeline's own arguments (steps, guidance_scale, size).
+        call: the pipeline's own arguments (steps, guidance_scale, size); those of the embedded world where not given.
         num_items: images per group, or group -> images; one per prompt where not given.
         teacher: the name of the teacher; the first model where not given.
         baseline: the student that the others are compared with; one called "without", or the first student.
@@ -73,14 +74,16 @@ def evaluate(
         judging: another judge than the world's.
 
     Raises:
-        UserError: unknown metric, protocol, model or group; no prompts; a prompt that the judge cannot read.
+        UserError: unknown metric, protocol, model or group; no prompts; a prompt that the judge cannot read; a model
+            whose output is not finite.
     """
     named = _ordered(_named(models), teacher)
     chosen, judging = _measures(metrics, protocol, judging)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
-    plan = _Plan(named, groups, chosen, judging, seed, dict(call or {}), batch, rows, reference)
+    call = {**(judging.default_call if judging else {}), **(call or {})}
+    plan = _Plan(named, groups, chosen, judging, seed, call, batch, rows, reference)
     summary.check_baseline(named, plan.teacher_name, baseline)
     with Progress("evaluating", plan.num_units, unit="images", enabled=progress) as bar:
         samples = _sample_all(plan, bar)
@@ -141,24 +144,29 @@ class _Plan:
         )  # fmt: skip
 
 
-def _named(models: Mapping[str, Teacher] | Sequence[Teacher | str | Path]) -> dict[str, Teacher]:
+def _named(models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path]) -> dict[str, Teacher]:
     from condistill.teacher import Teacher
 
+    named: dict[str, Any] = {}
     if isinstance(models, Mapping):
         named = {str(name): model for name, model in models.items()}
     else:
-        named = {}
         for model in models:
-            is_path = isinstance(model, str | Path)
-            stem = (Path(model).name or str(model)) if is_path else "student" if named else "teacher"
+            stem = _folder_name(model) if isinstance(model, str | Path) else "student" if named else "teacher"
             name, number = stem, 1
             while name in named:
                 number += 1
                 name = f"{stem}-{number}"
-            named[name] = Teacher.load(model) if is_path else model  # type: ignore[assignment,arg-type]
+            named[name] = model
     if not named:
         raise UserError("evaluate got no models; give the teacher and its students, or their folders")
-    return named
+    return {name: Teacher.load(m) if isinstance(m, str | Path) else m for name, m in named.items()}
+
+
+def _folder_name(folder: str | Path) -> str:
+    """The folder's name, or, for the `student` of a run folder, the run's."""
+    path = Path(folder)
+    return path.parent.name if path.name == "student" and path.parent.name else path.name or str(folder)
 
 
 def _ordered(named: dict[str, Teacher], teacher: str | None) -> dict[str, Teacher]:
@@ -194,7 +202,7 @@ def _sample_all(plan: _Plan, bar: Progress) -> dict[str, dict[str, Sampled]]:
                 latents=model is plan.teacher and plan.needs("pairs"),
             )
             samples.setdefault(name, {})[items.group] = sampling.sample(
-                model, items.keys, seeds=items.seeds, call=plan.call, batch=plan.batch, wish=wish,
+                model, items.keys, name=name, seeds=items.seeds, call=plan.call, batch=plan.batch, wish=wish,
                 advance=lambda n, name=name: bar.advance(n, model=name),
             )  # fmt: skip
     return samples
@@ -214,8 +222,8 @@ def _reference_features(plan: _Plan, bar: Progress) -> dict[str, np.ndarray]:
     found = {}
     for items in plan.groups:
         made = sampling.sample(
-            plan.teacher, items.keys, seeds=items.reference_seeds, call=plan.call, batch=plan.batch,
-            wish=Wish(judge=plan.judging), advance=lambda n: bar.advance(n, model="reference"),
+            plan.teacher, items.keys, name=plan.teacher_name, seeds=items.reference_seeds, call=plan.call,
+            batch=plan.batch, wish=Wish(judge=plan.judging), advance=lambda n: bar.advance(n, model="reference"),
         )  # fmt: skip
         assert made.seen is not None
         found[items.group] = made.seen.features

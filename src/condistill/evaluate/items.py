@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from condistill.corpus import corpus
+from condistill.corpus import SOURCES, corpus
 from condistill.errors import UserError
 from condistill.maths import draws
 from condistill.maths.randomise import Key
 
 ALL = "all"
-SPEC_WORDS = frozenset({"path", "labels", "mixture", "source", "world"})  # what tells a corpus spec from groups
 _HIGH = 2**31  # seeds that every library takes
 
 
@@ -60,7 +59,7 @@ def choose(
 
 
 def _groups(prompts: Any, split: Any) -> dict[str, Sequence[Key]]:
-    if isinstance(prompts, Mapping) and not SPEC_WORDS & prompts.keys():
+    if isinstance(prompts, Mapping) and not SOURCES.keys() & prompts.keys():
         if ALL in prompts and len(prompts) > 1:
             raise UserError(f"the group {ALL!r} is made of the other groups by itself; remove it from the prompts")
         groups = {str(name): corpus(spec) for name, spec in prompts.items()}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
+
+if TYPE_CHECKING:
+    from condistill.world.emoji.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,14 @@ class Seen:
 
 
 class Judging(Protocol):
-    """A judge with the language of its world. `identity` is a hash of the judge, for the protocol."""
+    """A judge with the language of its world.
+
+    `identity` is a hash of the judge, for the protocol; `default_call` holds the arguments with which its teacher
+    samples best.
+    """
 
     identity: str
+    default_call: Mapping[str, Any]
 
     def asked(self, keys: Sequence[Key]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
         """Concept and colour that each key asks for, (n,) each."""
@@ -41,14 +49,14 @@ class Judging(Protocol):
 
 
 class EmojiJudging:
-    """The judge of the embedded emoji world."""
+    """The judge of the embedded emoji world; the one that ships with the package unless another is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge | None = None) -> None:
         from condistill.world import emoji
 
-        self._emoji: Any = emoji
-        self._judge: Any = emoji.judge()
-        self.identity = str(getattr(self._judge, "hash", "") or getattr(self._judge, "sha256", ""))
+        self._emoji, self._judge = emoji, judge or emoji.judge()
+        self.identity = self._judge.hash
+        self.default_call: Mapping[str, Any] = emoji.default_call()
 
     def asked(self, keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray]:
         """Concept and colour that each key asks for, (n,) each.
@@ -62,13 +70,7 @@ class EmojiJudging:
     def _parsed(self, key: Key) -> tuple[int, int]:
         if not isinstance(key, str):
             raise UserError(f"the protocol 'world' wants prompts, got {key!r}; use the protocol 'plain'")
-        try:
-            concept, colour = self._emoji.parse(key)
-        except UserError:
-            raise
-        except ValueError as error:
-            raise UserError(f"the judge cannot read {key!r} ({error}); use the protocol 'plain'") from error
-        return int(concept), int(colour)
+        return self._emoji.parse(key)
 
     def group(self, key: Key) -> str:
         """ "seen" or "unseen": whether the concept is one that D may have images of."""

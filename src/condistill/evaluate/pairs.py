@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condistill.errors import UserError
 from condistill.evaluate.items import Items
 from condistill.maths import draws
 from condistill.maths.distances import mse_per_sample
@@ -53,6 +54,9 @@ def errors(
         seed: of the noise.
         batch: items per pass.
         advance: called with the number of items done.
+
+    Raises:
+        UserError: a prediction is not finite.
     """
     times, _ = levels(teacher)
     found = {name: np.zeros((len(items), len(times))) for name in students}
@@ -69,5 +73,8 @@ def errors(
             for name, student in students.items():
                 got = student.predict(x_t.to(student.device), t.to(student.device), conditions[name])
                 found[name][rows, k] = mse_per_sample(got, wanted.to(got.device)).double().cpu().numpy()
+        for name, values in found.items():
+            if not np.isfinite(values[rows]).all():
+                raise UserError(f"model {name!r} predicts values that are not finite; leave it out or train it again")
         advance(len(numbers))
     return found

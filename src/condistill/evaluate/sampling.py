@@ -71,6 +71,7 @@ def sample(
     model: Teacher,
     keys: Sequence[Key],
     *,
+    name: str,
     seeds: Sequence[int],
     call: Mapping[str, Any],
     batch: int,
@@ -87,6 +88,8 @@ def sample(
             raise UserError(
                 f"{type(model.pipeline).__name__} gives no images; use metrics=['kd_gap'], which needs none"
             )
+        if not torch.isfinite(made.latents).all() or (made.images is not None and not np.isfinite(made.images).all()):
+            raise UserError(f"model {name!r} made samples that are not finite; leave it out or train it again")
         parts.append(_kept(made, wish, start))
         advance(len(keys[some]))
     return Sampled(

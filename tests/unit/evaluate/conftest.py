@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,7 @@ class BrightnessJudge:
     """Concept: is the image brighter than grey on the left; colour: on the right. Features: mean colours."""
 
     identity = "brightness"
+    default_call = MappingProxyType({"num_inference_steps": 2})
 
     def asked(self, keys):
         labels = np.array([int(key) for key in keys])

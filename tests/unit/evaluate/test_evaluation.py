@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from condistill.errors import UserError
@@ -124,6 +126,14 @@ def test_models_may_be_folders(teacher, student, tmp_path):
     assert found.model("small").groups["all"]["kd_gap"].value == direct.model("student").groups["all"]["kd_gap"].value
 
 
+def test_students_in_run_folders_are_called_like_their_runs(teacher, student, tmp_path):
+    student.save(tmp_path / "mine" / "student")
+    found = evaluate({"big": teacher, "small": tmp_path / "mine" / "student"}, [1], protocol="plain", **OPTIONS)
+    assert [m.name for m in found.models] == ["big", "small"]
+    found = evaluate([teacher, str(tmp_path / "mine" / "student")], [1], protocol="plain", **OPTIONS)
+    assert [m.name for m in found.models] == ["teacher", "mine"]
+
+
 def test_latency_is_measured(teacher):
     found = evaluate({"teacher": teacher}, [1], protocol="plain", **{**OPTIONS, "latency": True})
     latency = found.models[0].latency_seconds
@@ -174,3 +184,12 @@ class TestMistakes:
     def test_a_group_too_small_for_a_distribution(self, teacher, judging):
         with pytest.raises(UserError, match="at least 2 images"):
             evaluate({"teacher": teacher}, {"a": [1]}, judging=judging, **OPTIONS)
+
+    def test_a_student_that_diverged(self, teacher, student, judging):
+        broken = copy.deepcopy(student.network)
+        torch.nn.init.constant_(next(broken.parameters()), float("nan"))
+        models = {"teacher": teacher, "broken": teacher.with_network(broken)}
+        with pytest.raises(UserError, match="model 'broken'"):
+            evaluate(models, GROUPS, judging=judging, **OPTIONS)
+        with pytest.raises(UserError, match="model 'broken'"):
+            evaluate(models, [1], protocol="plain", grid=0, **OPTIONS)

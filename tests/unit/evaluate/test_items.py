@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from condistill.evaluate.items import choose, grid_rows
 from condistill.evaluate.sampling import slug
+from condistill.world import emoji
 
 
 @given(st.integers(1, 20), st.integers(1, 45), st.integers(0, 5))
@@ -27,6 +28,14 @@ def test_a_larger_evaluation_begins_with_the_smaller_one():
 def test_groups_do_not_depend_on_each_other():
     alone = choose({"b": [1, 2, 3]}, num_items=None, seed=0)[0]
     assert choose({"a": [7], "b": [1, 2, 3]}, num_items=None, seed=0)[1] == alone
+
+
+def test_prompts_may_be_corpus_specs():
+    world = {"world": "emoji", "group": "unseen"}
+    (whole,) = choose(world, num_items=5, seed=0)
+    (named,) = choose({"animals": world}, num_items=None, seed=0)
+    assert (whole.group, named.group) == ("all", "animals")
+    assert set(named.keys) == set(emoji.prompts("unseen")) and len(whole) == 5
 
 
 def test_the_grid_shows_different_kinds_first():
