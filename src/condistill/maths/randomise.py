@@ -30,7 +30,12 @@ class Randomised:
 
 
 def randomise(
-    keys: Sequence[Key], *, swap: Sequence[bool], others: Sequence[Key], drop: Sequence[bool], null: Key
+    keys: Sequence[Key],
+    *,
+    swap: Sequence[bool] | np.ndarray,
+    others: Sequence[Key],
+    drop: Sequence[bool] | np.ndarray,
+    null: Key,
 ) -> Randomised:
     """The keys with those marked `swap` replaced by `others`, then those marked `drop` by the null condition.
 

@@ -22,10 +22,10 @@ class Said:
     @property
     def error(self) -> str:
         """The one line of a user's mistake."""
-        lines = self.err.strip().splitlines()
-        assert self.code == 2 and self.out == "" and len(lines) == 1, self
-        assert lines[0].startswith("condistill: error: ")
-        return lines[0].removeprefix("condistill: error: ")
+        *before, last = self.err.strip().splitlines()
+        assert self.code == 2 and self.out == "" and "Traceback" not in self.err, self
+        assert not [line for line in before if "error" in line.lower()], self
+        return last.removeprefix("condistill: error: ")
 
 
 Cli = Callable[..., Said]

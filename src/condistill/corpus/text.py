@@ -1,0 +1,210 @@
+"""Text files (txt, csv, tsv, jsonl, parquet) as a memory-mapped column.
+
+A file is converted once to an Arrow file in the cache folder and mapped from there, so a corpus of 1e8 rows takes no
+memory and opens at once. The conversion reads row by row.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from condistill.corpus.base import Rows
+from condistill.errors import UserError, nearest
+from condistill.files import atomic
+from condistill.maths.randomise import Key
+
+COLUMNS = ("prompt", "caption", "text")  # looked for in this order where no column is named
+KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+BATCH_ROWS = 65_536
+FIELD_CHARACTERS = 16 * 1024 * 1024
+
+
+class TextCorpus(Rows):
+    """The keys of one column of a file.
+
+    Attributes:
+        path: the file.
+        column: the column read ("" for txt).
+        num_blank: rows that were skipped because they were empty.
+    """
+
+    def __init__(self, path: Path, *, column: str | None = None, cache_dir: Path | None = None):
+        import pyarrow as pa
+
+        self.path = path
+        if path.suffix not in KINDS:
+            raise UserError(f"{path} is of no kind that is read; known: {', '.join(KINDS)}")
+        if not path.is_file():
+            raise UserError(f"no such file: {path}")
+        stat = path.stat()
+        name = f"{path.resolve()}/{stat.st_size}/{stat.st_mtime_ns}/{column}/1"
+        self._mapped = cache_folder(cache_dir) / "corpus" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.arrow"
+        if not self._mapped.is_file():
+            _convert(path, column, self._mapped)
+        table = pa.ipc.open_file(pa.memory_map(str(self._mapped))).read_all()
+        facts = table.schema.metadata or {}
+        self.column, self.num_blank = facts[b"column"].decode(), int(facts[b"num_blank"])
+        self._keys = table.column(0)
+        if not len(self._keys):
+            raise UserError(f"{path} holds no key: {self.num_blank} blank rows and nothing else")
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> Key:
+        return self._keys[index].as_py()
+
+    def describe(self) -> dict[str, Any]:
+        """Its file's name and size, its column and number of rows."""
+        size = self.path.stat().st_size
+        return {"source": self.path.name, "bytes": size, "column": self.column, "n": len(self), "blank": self.num_blank}
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """Where converted corpora go: the argument, CONDISTILL_CACHE, or the user's cache folder."""
+    if given is not None:
+        return given
+    if os.environ.get("CONDISTILL_CACHE"):
+        return Path(os.environ["CONDISTILL_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condistill"
+
+
+def _convert(path: Path, column: str | None, target: Path) -> None:
+    import pyarrow as pa
+
+    found, is_text, rows = _rows(path, column)
+    kind = pa.string() if is_text else pa.int64()
+    with atomic(target) as temporary:
+        # twice over the file, because the schema with its counts stands first
+        blank = sum(1 for key in rows() if _is_blank(key))
+        schema = pa.schema([("key", kind)], metadata={"column": found, "num_blank": str(blank)})
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            batch: list[Key] = []
+            for key in rows():
+                if _is_blank(key):
+                    continue
+                batch.append(key)
+                if len(batch) == BATCH_ROWS:
+                    writer.write_batch(pa.record_batch([pa.array(batch, kind)], schema=schema))
+                    batch = []
+            if batch:
+                writer.write_batch(pa.record_batch([pa.array(batch, kind)], schema=schema))
+
+
+def _is_blank(key: Any) -> bool:
+    return key is None or (isinstance(key, str) and not key.strip())
+
+
+def _rows(path: Path, column: str | None) -> tuple[str, bool, Any]:
+    """The column's name, whether it is text, and a function that gives its rows anew each time."""
+    if path.suffix == ".parquet":
+        return _parquet(path, column)
+    if path.suffix == ".txt":
+        if column:
+            raise UserError(f"{path} is a text file with one prompt a line; it has no column {column!r}")
+        return "", True, lambda: _lines(path)
+    if path.suffix == ".jsonl":
+        first = next(_objects(path), None)
+        name = _chosen(path, column, list(first) if isinstance(first, dict) else [])
+        return name, not isinstance((first or {}).get(name), int), lambda: _fields(path, name)
+    separator = "\t" if path.suffix == ".tsv" else ","
+    header = next(_records(path, separator), [])
+    name = _chosen(path, column, header)
+    return name, True, lambda: _cells(path, separator, header.index(name))
+
+
+def _chosen(path: Path, column: str | None, known: list[str]) -> str:
+    if column is None:
+        column = next((name for name in COLUMNS if name in known), None)
+        if column is None and len(known) == 1:
+            column = known[0]
+        if column is None:
+            raise UserError(f"{path} has no column {' or '.join(COLUMNS)}; name one of: {', '.join(known) or 'none'}")
+    if column not in known:
+        guess = nearest(column, known)
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise UserError(f"{path} has no column {column!r}; {hint}columns: {', '.join(known) or 'none'}")
+    return column
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines without their ends and without a byte order mark.
+
+    Raises:
+        UserError: bytes that are not UTF-8, with file and line.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8: line {number}, byte {error.start + 1} is {line[error.start]:#04x}; "
+                    "convert the file, for example with iconv"
+                ) from None
+            yield text.removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
+
+
+def _objects(path: Path) -> Iterator[Any]:
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                raise UserError(f"{path}, line {number} is no JSON object ({error})") from None
+
+
+def _fields(path: Path, name: str) -> Iterator[Any]:
+    for number, row in enumerate(_objects(path), start=1):
+        if not isinstance(row, dict) or name not in row:
+            raise UserError(f"{path}, object {number} has no field {name!r}")
+        value = row[name]
+        if isinstance(value, bool) or not isinstance(value, str | int | None):
+            raise UserError(f"{path}, object {number}: field {name!r} must be text or an integer, got {value!r:.60}")
+        yield value
+
+
+def _records(path: Path, separator: str) -> Iterator[list[str]]:
+    csv.field_size_limit(FIELD_CHARACTERS)
+    # line ends go back on, because a quoted field may hold them
+    lines = (line + "\n" for line in _lines(path))
+    try:
+        yield from csv.reader(lines, delimiter=separator, strict=True)
+    except csv.Error as error:
+        raise UserError(f"{path} is no readable table ({error}); quote fields that hold quotes or line ends") from None
+
+
+def _cells(path: Path, separator: str, place: int) -> Iterator[str | None]:
+    for number, row in enumerate(_records(path, separator)):
+        if number and row:
+            yield row[place] if place < len(row) else None
+
+
+def _parquet(path: Path, column: str | None) -> tuple[str, bool, Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+        name = _chosen(path, column, schema.names)
+        kind = schema.field(name).type
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is no readable parquet file ({' '.join(str(error).split())})") from None
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if not is_text and not pa.types.is_integer(kind):
+        raise UserError(f"{path}: column {name!r} is {kind}; text or integers are wanted")
+
+    def rows() -> Iterator[Any]:
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[name]):
+                yield from batch.column(0).to_pylist()
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} is damaged ({' '.join(str(error).split())})") from None
+
+    return name, is_text, rows

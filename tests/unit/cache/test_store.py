@@ -1,0 +1,142 @@
+"""D on disk: what was written is read, what is missing is named, what is damaged is found, nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condistill import Cache, UserError
+from condistill.cache import Manifest
+
+N = 7
+KEYS = [f"prompt {k}" for k in range(N)]
+LATENTS = torch.randn(N, 2, 3, generator=torch.Generator().manual_seed(0)).half()
+MASKS = torch.arange(N).float().reshape(N, 1)
+PLAN = Manifest(
+    teacher="t" * 64, pipeline="P", call={"steps": 3}, seed=0, num_items=N, shard_items=3, latent_shape=(2, 3)
+)
+
+
+def made(folder: Path, *, shards: tuple[int, ...] = (0, 1, 2)) -> Cache:
+    cache = Cache.create(folder, PLAN, KEYS, list(range(N)))
+    for number in shards:
+        some = slice(cache.plans[number].start, cache.plans[number].stop)
+        cache.write_shard(number, LATENTS[some], {"mask": MASKS[some]})
+    return cache
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, N - 1), min_size=1, max_size=12))
+def test_items_are_read_back_in_any_order(tmp_path_factory: pytest.TempPathFactory, wanted: list[int]) -> None:
+    folder = tmp_path_factory.getbasetemp() / "shared"
+    made(folder)
+    batch = Cache.open(folder).read(np.array(wanted))
+    assert batch.x0.dtype == torch.float32 and torch.equal(batch.x0, LATENTS[wanted].float())
+    assert batch.keys == tuple(KEYS[k] for k in wanted)
+    assert torch.equal(batch.bound["mask"], MASKS[wanted])
+
+
+def test_missing_shards_are_named_and_made_alone(tmp_path: Path) -> None:
+    made(tmp_path / "d", shards=(0, 2))
+    with pytest.raises(UserError, match=r"not complete: 1 of 3 shards are missing \(first shard-00001"):
+        Cache.open(tmp_path / "d")
+    again = Cache.create(tmp_path / "d", PLAN, KEYS, list(range(N)))
+    assert [plan.number for plan in again.missing()] == [1]
+
+
+def test_a_shard_without_its_rows_is_missing(tmp_path: Path) -> None:
+    """The rows are written last: a kill between the two leaves a shard that nobody vouches for."""
+    cache = made(tmp_path / "d")
+    (tmp_path / "d" / cache.plans[1].rows_file).unlink()
+    assert [plan.number for plan in cache.missing()] == [1]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "header", "gone", "foreign"])
+def test_damage_is_found_named_and_repaired_alone(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "d"
+    cache = made(folder)
+    file = folder / cache.plans[1].file
+    data = file.read_bytes()
+    changed = {
+        "flip": data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
+        "truncate": data[:-20],
+        "header": (10**9).to_bytes(8, "little") + data[8:],
+        "foreign": (folder / cache.plans[0].file).read_bytes(),
+    }
+    file.unlink() if damage == "gone" else file.write_bytes(changed[damage])
+    fresh = Cache._read(folder)
+    with pytest.raises(UserError, match=r"shard-00001\.safetensors is damaged.*--repair"):
+        fresh.read([4])
+    assert torch.equal(fresh.read([0]).x0, LATENTS[:1].float())
+    assert fresh.verify() == [cache.plans[1].file] == fresh.repair()
+    assert [plan.number for plan in fresh.missing()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"teacher": "u" * 64}, "teacher: "), ({"seed": 1}, "seed: 0 then, 1 now"), ({"call": {"steps": 4}}, "call: ")],
+)
+def test_another_plan_in_the_folder_is_refused(tmp_path: Path, change: dict, words: str) -> None:
+    made(tmp_path / "d")
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "d").iterdir()}
+    with pytest.raises(UserError) as error:
+        Cache.create(tmp_path / "d", replace(PLAN, **change), KEYS, list(range(N)))
+    assert words in str(error.value) and "nothing was overwritten" in str(error.value)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "d").iterdir()} == kept
+
+
+def test_other_keys_and_foreign_folders_are_refused(tmp_path: Path) -> None:
+    made(tmp_path / "d")
+    with pytest.raises(UserError, match="keys: others"):
+        Cache.create(tmp_path / "d", PLAN, KEYS[::-1], list(range(N)))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"x")
+    with pytest.raises(UserError, match="not empty and holds no cache"):
+        Cache.create(tmp_path / "photos", PLAN, KEYS, list(range(N)))
+
+
+def test_cache_of_another_teacher_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "d")
+    with pytest.raises(UserError, match="made by another teacher"):
+        Cache.open(tmp_path / "d", teacher_hash="u" * 64)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("manifest.json", "{", "not readable as JSON"),
+        ("manifest.json", "[]", "no manifest"),
+        ("manifest.json", json.dumps({"schema": 99}), "update condistill"),
+        ("manifest.json", json.dumps({"schema": 1, "latent_shape": []}), "not complete"),
+        ("plan.jsonl", "{}\n", "damaged"),
+        ("plan.jsonl", '{"key": "a", "seed": 1}\n', "1 rows"),
+    ],
+)
+def test_hostile_records_give_one_line(tmp_path: Path, file: str, text: str, words: str) -> None:
+    made(tmp_path / "d")
+    (tmp_path / "d" / file).write_text(text)
+    with pytest.raises(UserError) as error:
+        Cache.open(tmp_path / "d")
+    assert words in str(error.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_in_a_shard_give_one_clear_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp() / "fuzzed"
+    cache = made(folder)
+    (folder / cache.plans[0].file).write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        Cache._read(folder).read([0])
+
+
+def test_open_of_no_cache(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no cache"):
+        Cache.open(tmp_path)

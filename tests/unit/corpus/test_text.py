@@ -1,0 +1,124 @@
+"""Text files: every kind gives the same keys, and whatever is wrong is said in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condistill import UserError, corpus
+
+ROWS = ["a panda", 'quoted "x", and\ttab', "\u0645\u0631\u062d\u0628\u0627", "\U0001f98a fox", "two\nlines"]
+
+
+@pytest.fixture(autouse=True)
+def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDISTILL_CACHE", str(tmp_path / "arrow"))
+
+
+def write(path: Path, rows: list[str]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"id": k, "caption": row}) + "\n" for k, row in enumerate(rows)))
+    elif path.suffix == ".parquet":
+        pq.write_table(pa.table({"id": range(len(rows)), "caption": rows}), path)
+    elif path.suffix == ".txt":
+        path.write_text("\n".join(rows))
+    else:
+        with open(path, "w", newline="") as file:
+            csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows(
+                [["id", "caption"], *[[str(k), row] for k, row in enumerate(rows)]]
+            )
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_kind_gives_the_same_keys(tmp_path: Path, kind: str) -> None:
+    found = corpus(write(tmp_path / f"c.{kind}", ROWS))
+    assert list(found) == ROWS
+    assert found.describe()["column"] == "caption"
+
+
+def test_txt_with_byte_order_mark_crlf_and_blank_lines(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_bytes("\ufeffa panda\r\n\r\n  \r\nan owl\r\n".encode())
+    found = corpus(path)
+    assert list(found) == ["a panda", "an owl"] and found.num_blank == 2
+
+
+def test_integer_columns_are_labels(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"label": [3, 5]}), tmp_path / "c.parquet")
+    assert list(corpus(tmp_path / "c.parquet")) == [3, 5]
+
+
+def test_a_changed_file_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("one")
+    assert list(corpus(path)) == ["one"]
+    path.write_text("one\ntwo")
+    assert list(corpus(path)) == ["one", "two"]
+
+
+def test_rows_are_mapped_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("\n".join(f"prompt number {k}" for k in range(200_000)))
+    corpus(path)
+    before = pa.total_allocated_bytes()
+    found = corpus(path)
+    assert found[199_999] == "prompt number 199999" and len(found) == 200_000
+    assert pa.total_allocated_bytes() - before < 100_000
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "spec", "words"),
+    [
+        ("c.txt", b"ok\nbad \xff\n", {}, "not UTF-8: line 2, byte 5 is 0xff"),
+        ("c.txt", b"\n  \n", {}, "holds no key: 2 blank rows"),
+        ("c.txt", b"", {}, "holds no key"),
+        ("c.csv", b"a,b\n1,2\n", {}, "no column prompt or caption or text; name one of: a, b"),
+        ("c.csv", b"prompt,b\n1,2\n", {"column": "promt"}, "did you mean 'prompt'"),
+        ("c.csv", b'prompt\n"open', {}, "no readable table"),
+        ("c.jsonl", b'{"text": "a"}\n{"text": \n', {}, "line 2 is no JSON"),
+        ("c.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', {}, "object 2 has no field 'text'"),
+        ("c.jsonl", b'{"text": ["a"]}\n', {}, "must be text or an integer"),
+        ("c.jsonl", b"[1, 2]\n", {}, "no column"),
+        ("c.parquet", b"not parquet", {}, "no readable parquet"),
+        ("c.doc", b"x", {}, "of no kind that is read"),
+        ("c.txt", b"x", {"column": "text"}, "has no column"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, name: str, data: bytes, spec: dict, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(UserError) as error:
+        corpus({"path": path, **spec})
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_missing_file_and_nested_column(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        corpus(tmp_path / "none.txt")
+    pq.write_table(pa.table({"text": [{"a": 1}]}), tmp_path / "n.parquet")
+    with pytest.raises(UserError, match="text or integers are wanted"):
+        corpus(tmp_path / "n.parquet")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["txt", "csv", "tsv", "jsonl", "parquet"]))
+def test_any_bytes_give_keys_or_one_clear_line(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, kind: str
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = folder / f"c.{kind}"
+    path.write_bytes(data)
+    try:
+        found = corpus(path, cache_dir=folder)
+    except UserError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len(list(found)) == len(found) > 0
