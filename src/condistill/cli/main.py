@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
@@ -127,7 +128,10 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 def _quiet_libraries() -> None:
     """Progress and advice of the libraries below us are off unless the user asked for them in the environment."""
-    for name, value in (("TRANSFORMERS_VERBOSITY", "error"), ("DIFFUSERS_VERBOSITY", "error")):
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY", "HF_HUB_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    for name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY", "TQDM_DISABLE"):
+        os.environ.setdefault(name, "1")
+    if not sys.warnoptions:
+        # what libraries will change one day is for developers; python -W default shows it
+        warnings.simplefilter("ignore", FutureWarning)

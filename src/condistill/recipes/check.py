@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
     if recipe.evaluate:
         _check_evaluate(recipe)
     for spec in _specs(recipe):
-        _check_holdouts(spec)
+        _check_corpus(spec)
     return missing
 
 
@@ -79,15 +78,25 @@ def _check_evaluate(recipe: Recipe) -> None:
         metric(name)
 
 
-def _check_holdouts(spec: Any) -> None:
-    if not isinstance(spec, Mapping):
+def _check_corpus(spec: Any) -> None:
+    """What can be said of a corpus spec without opening a file: kinds, fields, worlds, regexes, lists of keys."""
+    from condistill.corpus import SOURCES, corpus
+    from condistill.corpus.selection import regex_pattern
+
+    if isinstance(spec, str):
         return
-    holdout = spec.get("holdout")
-    if isinstance(holdout, Mapping) and isinstance(holdout.get("regex"), str):
-        try:
-            re.compile(holdout["regex"])
-        except re.error as error:
-            raise UserError(f"holdout regex {holdout['regex']!r} is no regular expression: {error}") from None
-    mixture = spec.get("mixture")
+    if not isinstance(spec, Mapping) or "world" in spec or "labels" in spec:
+        corpus(spec)
+        return
+    kind = next((name for name in SOURCES if name in spec), None)
+    if kind is None:
+        raise unknown_name("kind of corpus", str(next(iter(spec), "")), SOURCES)
+    for field in spec:
+        if field not in SOURCES[kind][1]:
+            raise unknown_name(f"field of the {kind} corpus", str(field), SOURCES[kind][1])
+    holdout, mixture = spec.get("holdout"), spec.get("mixture")
+    if isinstance(holdout, Mapping) and "regex" in holdout:
+        regex_pattern(str(holdout["regex"]))
     for below in (spec.get("source"), *(mixture if isinstance(mixture, list) else ())):
-        _check_holdouts(below)
+        if below is not None:
+            _check_corpus(below)

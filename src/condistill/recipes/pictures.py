@@ -40,7 +40,9 @@ def sample_folder(
         UserError: no such pipeline or file, no prompts, a folder with something else in it, no pictures come out.
     """
     from condistill.teacher import Teacher
+    from condistill.teacher.loading import resolve
 
+    resolve(pipeline)  # before anything is written
     keys, out = corpus(prompts), Path(out)
     total = len(keys)
     seeds = [int(s) for s in integers(seed, "sample", numbers(0, total), 2**48)]

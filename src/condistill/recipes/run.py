@@ -76,6 +76,7 @@ class Run:
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
         self._say = say
+        self._made: Cache | None = None
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -93,8 +94,11 @@ class Run:
         from condistill.generate import generate
 
         data = self.recipe.data
+        self._say(f"D: latents of {self.recipe.teacher.load} in {self.cache_folder}")
+        prompts = corpus(data.prompts)
+        keys = [prompts[k] for k in range(len(prompts))]
         return generate(
-            self.teacher, corpus(data.prompts), out=self.cache_folder, num_items=data.num_items, seed=data.seed,
+            self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,
             call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
             progress=self.progress,
         )  # fmt: skip
@@ -104,12 +108,16 @@ class Run:
         done = {arm.name: is_trained(arm, self.out) for arm in self.arms}
         for arm in self.arms:
             if done[arm.name]:
-                self._skip(f"student {arm.name}", f"trained to {arm.recipe.train.steps} steps")
+                self._skip(_student(arm), f"trained to {arm.recipe.train.steps} steps")
             else:
-                if len(self.arms) > 1:
-                    self._say(f"student {arm.name}: {_described(arm.recipe)}")
+                self._say(f"{_student(arm)}: {_described(arm.recipe)}")
                 self._train(arm)
         return {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
+
+    def _d(self) -> Cache:
+        """D, made in this process if it was not yet."""
+        self._made = self._made or self.cache()
+        return self._made
 
     def _train(self, arm: Arm) -> None:
         from condistill.train import distill
@@ -117,7 +125,7 @@ class Run:
         recipe = arm.recipe
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
         distill(
-            self.teacher, make_student(recipe, self.teacher), self.cache(), corpus=recipe.data.corpus,
+            self.teacher, make_student(recipe, self.teacher), self._d(), corpus=recipe.data.corpus,
             p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
             progress=self.progress, **options,
         )  # fmt: skip
@@ -138,6 +146,7 @@ class Run:
         for name, folder in students.items():
             if not (folder / "model_index.json").is_file():
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
+        self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
         models = {"teacher": self.teacher} | {name: Teacher.load(folder) for name, folder in students.items()}
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
@@ -160,8 +169,6 @@ class Run:
 
     def all(self) -> Finished:
         """Cache, students, evaluation and report."""
-        if not all(is_trained(arm, self.out) for arm in self.arms):
-            self.cache()
         students = self.train()
         results = self.evaluate()
         return Finished(self.out, students, results, self.report(), tuple(self.done_before))
@@ -235,6 +242,10 @@ def is_trained(arm: Arm, out: Path) -> bool:
     except json.JSONDecodeError:
         return False
     return last.get("event") == "end" and last.get("step") == arm.recipe.train.steps
+
+
+def _student(arm: Arm) -> str:
+    return arm.name if arm.name == "student" else f"student {arm.name}"
 
 
 def _described(recipe: Recipe) -> str:
