@@ -63,10 +63,10 @@ def shown(key: Key) -> str:
 def number(value: float, unit: str = "") -> str:
     """A number in its unit; shares as per cent.
 
-    >>> number(0.9875, "share"), number(12.345), number(0.0)
-    ('98.8 %', '12.3', '0')
+    >>> number(0.98754, "share"), number(0.02, "share"), number(12.345), number(0.0)
+    ('98.8 %', '2 %', '12.3', '0')
     """
-    text = f"{100 * value:.3g} %" if unit == "share" else format_number(value)
+    text = f"{round(100 * value, 1):g} %" if unit == "share" else format_number(value)
     return text.replace("-", MINUS)
 
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from condistill.errors import UserError
 from condistill.evaluate import Results, evaluate
+from condistill.evaluate.items import choose
+from condistill.maths import draws
 
 CALL = {"num_inference_steps": 2}
 GROUPS = {"seen": [1, 2, 3, 4], "unseen": [11, 12, 13]}
@@ -92,6 +94,32 @@ def test_pictures_of_all_models_are_of_the_same_items(results):
     ]
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2])
+
+
+def test_the_gap_is_the_one_computed_slowly(teacher, student):
+    models = {"teacher": teacher, "student": student}
+    found = evaluate(models, {"all": [3, 4, 5]}, protocol="plain", seed=7, **OPTIONS).model("student")
+    (items,) = choose({"all": [3, 4, 5]}, num_items=None, seed=7)
+    x0 = teacher.sample(items.keys, seed=items.seeds, call=CALL, output="latent").latents
+    path, gaps = teacher.noise_path, []
+    for k in range(10):
+        t = path.times(torch.tensor([(k + 0.5) / 10]))
+        for row in range(3):
+            eps = draws.normal(7, f"evaluate/noise/all/{k}", np.array([row]), x0.shape[1:])
+            x_t = path.add_noise(x0[row : row + 1], eps, t)
+            a, b = (model.predict(x_t, t, model.encode([items.keys[row]])) for model in (teacher, student))
+            gaps.append((a - b).square().mean().item())
+    # 1e-5: single rows and batches of three round differently in float32
+    assert found.groups["all"]["kd_gap"].value == pytest.approx(np.mean(gaps), rel=1e-5)
+
+
+def test_accuracy_is_the_judges_on_the_pipelines_own_samples(teacher, judging):
+    options = {**OPTIONS, "metrics": ["concept_accuracy"], "judging": judging}
+    found = evaluate({"teacher": teacher}, {"a": list(range(6))}, **options).model("teacher")
+    (items,) = choose({"a": list(range(6))}, num_items=None, seed=1)
+    images = teacher.sample(items.keys, seed=items.seeds, call=CALL).images
+    right = judging.look(images).concept == judging.asked(items.keys)[0]
+    assert found.groups["a"]["concept_accuracy"].value == right.mean()
 
 
 def test_batch_changes_nothing_beyond_rounding(teacher, student, judging):
