@@ -20,6 +20,8 @@ _HOME = {
     "spec_text": "presets",
     "load_config": "shipped",
     "shipped_configs": "shipped",
+    "Stack": "stacks",
+    "find_stacks": "stacks",
     "make_plan": "planning",
     "build": "planning",
     "Inspection": "inspection",
@@ -28,7 +30,28 @@ _HOME = {
     "count_macs": "costs",
     "count_parameters": "costs",
 }
-__all__ = list(_HOME)  # noqa: PLE0605
+__all__ = [
+    "Origin",
+    "Part",
+    "StudentPlan",
+    "TapPair",
+    "Cut",
+    "PRESETS",
+    "Preset",
+    "check_spec",
+    "spec_text",
+    "load_config",
+    "shipped_configs",
+    "Stack",
+    "find_stacks",
+    "make_plan",
+    "build",
+    "Inspection",
+    "Row",
+    "inspect",
+    "count_macs",
+    "count_parameters",
+]
 
 if TYPE_CHECKING:
     from condistill.students.costs import count_macs as count_macs
@@ -49,6 +72,8 @@ if TYPE_CHECKING:
     from condistill.students.presets import spec_text as spec_text
     from condistill.students.shipped import load_config as load_config
     from condistill.students.shipped import shipped_configs as shipped_configs
+    from condistill.students.stacks import Stack as Stack
+    from condistill.students.stacks import find_stacks as find_stacks
 
 
 def __getattr__(name: str) -> Any:

@@ -70,9 +70,7 @@ def evenly(n: int, m: int) -> list[int]:
     return [int(k * (n - 1) / (m - 1) + 0.5) for k in range(m)]
 
 
-def origins(
-    teacher: nn.Module, student: nn.Module, modules: Mapping[str, str], *, init: str
-) -> dict[str, Origin]:
+def origins(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str], *, init: str) -> dict[str, Origin]:
     """The origin of every tensor of the student.
 
     Args:

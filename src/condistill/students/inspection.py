@@ -87,8 +87,8 @@ def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
     >>> from condistill.students import load_config, make_plan
     >>> cls, config = load_config("sd-v1-4")
     >>> found = inspect(make_plan(config, cls, "b-small"))
-    >>> found.parameters["student"], found.macs["student"]["conv_linear"] // 10**8
-    (482346884, 2177)
+    >>> found.parameters["student"], f'{found.macs["student"]["conv_linear"] / 1e9:.1f} G'
+    (482346884, '217.7 G')
     """
     teacher, student = on_meta(plan.cls, plan.teacher_config), on_meta(plan.cls, plan.config)
     t_macs, s_macs = macs_by_module(teacher, tokens=tokens), macs_by_module(student, tokens=tokens)
@@ -112,6 +112,16 @@ def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
 
 def _parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _macs(counted: Mapping[str, Mapping[str, int]], network: nn.Module, path: str) -> int | None:
+    if not counted:
+        return None
+    if path in counted:
+        return counted[path]["total"]
+    # a list of modules is not called itself
+    children = network.get_submodule(path).named_children()
+    return sum(_macs(counted, network, f"{path}.{name}") or 0 for name, _ in children)
 
 
 class _Diff:
@@ -169,8 +179,8 @@ class _Diff:
             status=status,
             teacher_parameters=_parameters(self.teacher.get_submodule(path)),
             student_parameters=ours,
-            teacher_macs=self.t_macs.get(path, {}).get("total"),
-            student_macs=self.s_macs.get(partner, {}).get("total") if partner is not None else None,
+            teacher_macs=_macs(self.t_macs, self.teacher, path),
+            student_macs=_macs(self.s_macs, self.student, partner) if partner is not None else None,
             reason=self.reason(path, status, partner),
         )
 

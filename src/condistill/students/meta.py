@@ -39,9 +39,6 @@ def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
-Inputs = Callable[[Mapping[str, Any], "Sequence[int] | None", int], dict[str, Any]]
-
-
 def unet_inputs(config: Mapping[str, Any], latent: Sequence[int] | None = None, tokens: int = 77) -> dict[str, Any]:
     """Arguments for one pass of a UNet2DConditionModel at batch 1, on the meta device.
 
@@ -62,11 +59,20 @@ def unet_inputs(config: Mapping[str, Any], latent: Sequence[int] | None = None, 
     labels = _labels(config)
     if labels is not None:
         wanted["class_labels"] = labels
-    if config.get("addition_embed_type") == "text_time":
-        times = 6 * config["addition_time_embed_dim"]
-        pooled = config["projection_class_embeddings_input_dim"] - times
-        wanted["added_cond_kwargs"] = {"text_embeds": _zeros(1, pooled), "time_ids": _zeros(1, 6)}
-    return wanted
+    added = _added(config, text)
+    return {**wanted, "added_cond_kwargs": added} if added else wanted
+
+
+def _added(config: Mapping[str, Any], text: int) -> dict[str, Tensor]:
+    kind, projected = config.get("addition_embed_type"), config.get("encoder_hid_dim_type")
+    if kind == "text_time":
+        pooled = config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"]
+        return {"text_embeds": _zeros(1, pooled), "time_ids": _zeros(1, 6)}
+    if kind == "text_image" or projected == "text_image_proj":
+        return {"text_embeds": _zeros(1, text), "image_embeds": _zeros(1, config["cross_attention_dim"])}
+    if kind == "image" or projected == "image_proj":
+        return {"image_embeds": _zeros(1, text)}
+    return {}
 
 
 def _labels(config: Mapping[str, Any]) -> Tensor | None:
@@ -91,6 +97,7 @@ def dit_inputs(config: Mapping[str, Any], latent: Sequence[int] | None = None, t
     }
 
 
+Inputs = Callable[[Mapping[str, Any], Sequence[int] | None, int], dict[str, Any]]
 # classes whose arguments are known without a pipeline; others are counted by giving `inputs`
 INPUTS: dict[str, Inputs] = {"UNet2DConditionModel": unet_inputs, "DiTTransformer2DModel": dit_inputs}
 
@@ -109,15 +116,13 @@ def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: i
 @torch.no_grad()
 def feature_shapes(network: nn.Module, names: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
     """Module path -> shape of its output in one pass; None where the pass is not known or not possible on meta."""
-    from condistill.teacher.taps import first_tensor
-
     inputs = inputs_of(network)
     found: dict[str, tuple[int, ...]] = {}
     if inputs is None:
         return None
     handles = [
         network.get_submodule(name).register_forward_hook(
-            lambda _, __, output, name=name: found.__setitem__(name, tuple(first_tensor(output).shape))
+            lambda _, __, output, name=name: found.__setitem__(name, _shape(output))
         )
         for name in names
     ]
@@ -129,6 +134,12 @@ def feature_shapes(network: nn.Module, names: Sequence[str]) -> dict[str, tuple[
         for handle in handles:
             handle.remove()
     return found
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    while not isinstance(output, Tensor):
+        output = output[0]
+    return tuple(output.shape)
 
 
 def _zeros(*shape: int) -> Tensor:

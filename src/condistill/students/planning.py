@@ -35,8 +35,9 @@ def make_plan(
     Raises:
         UserError: unknown name, a spec that cuts nothing or everything, an impossible width, a tensor without origin.
 
-    >>> from diffusers import UNet2DConditionModel
-    >>> plan = make_plan(load_config("sd-v1-4")[1], UNet2DConditionModel, "b-base")
+    >>> from condistill.students import load_config
+    >>> cls, config = load_config("sd-v1-4")
+    >>> plan = make_plan(config, cls, "b-base")
     >>> plan.config["layers_per_block"], plan.origins["up_blocks.0.resnets.1.conv1.weight"].source
     (1, 'up_blocks.0.resnets.2.conv1.weight')
     """
@@ -76,7 +77,8 @@ def _taps(teacher: nn.Module, student: nn.Module, pairs: Iterable[tuple[str, str
     theirs = feature_shapes(teacher, [source for source, _ in pairs])
     ours = feature_shapes(student, [path for _, path in pairs])
     if theirs is None or ours is None:
-        return tuple(TapPair(source, path, 0, 0) for source, path in pairs)
+        widths = [(_width(teacher, source), _width(student, path)) for source, path in pairs]
+        return tuple(TapPair(*pair, *width) for pair, width in zip(pairs, widths, strict=True))
     found = []
     for source, path in pairs:
         a, b = theirs[source], ours[path]
@@ -85,6 +87,12 @@ def _taps(teacher: nn.Module, student: nn.Module, pairs: Iterable[tuple[str, str
             raise UserError(f"the features of {source!r} {a} and the student's {path!r} {b} do not fit together")
         found.append(TapPair(source, path, a[axis], b[axis]))
     return tuple(found)
+
+
+def _width(network: nn.Module, path: str) -> int:
+    """Channels of a U-Net block by its last layer; 0 where that is not known (a network that is never narrowed)."""
+    layers = getattr(network.get_submodule(path), "resnets", None)
+    return int(layers[-1].out_channels) if isinstance(layers, nn.ModuleList) else 0  # type: ignore[arg-type]
 
 
 def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn.Module:

@@ -67,7 +67,8 @@ class Preset:
     teachers: str = "U-Net"
 
 
-# Source: FACTS of the published students: BK-SDM (b-*), arXiv 2504.02011 (c-*), KOALA, Segmind's SSD-1B and Vega.
+# Source: BK-SDM (b-*), arXiv 2504.02011 (c-*), KOALA, Segmind's SSD-1B and Vega. Which transformer blocks the SDXL
+# students inherit is not published for all of them; we take the leading ones, as KOALA does.
 _SSD = {
     "transformer_layers_per_block": [1, [2, 2], [4, 4]],
     "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
@@ -140,7 +141,9 @@ def check_spec(spec: str | Mapping[str, Any]) -> Cut:
             if name not in RULES:
                 raise unknown_name("student rule", str(name), RULES)
     elif not isinstance(spec, str):
-        raise UserError(f"got a student spec of type {type(spec).__name__}; give a preset, a rule or a mapping of rules")
+        raise UserError(
+            f"got a student spec of type {type(spec).__name__}; give a preset, a rule or a mapping of rules"
+        )
     text = spec_text(spec)
     if not text:
         raise UserError(f"got an empty student spec; give a preset ({', '.join(PRESETS)}) or a rule like depth=0.5")
@@ -155,7 +158,9 @@ def _add(cut: Cut, word: str) -> Cut:
     if not equals:
         if word == "mid":
             if cut.mid == "keep":
-                raise UserError("got '+mid' after a student that keeps its mid block; leave it out, or write b-small+mid")
+                raise UserError(
+                    "got '+mid' after a student that keeps its mid block; leave it out, or write b-small+mid"
+                )
             return replace(cut, mid="keep")
         if word not in PRESETS:
             raise unknown_name("student", word, [*PRESETS, "depth=SHARE", "width=SHARE", "keep=STACK:0,2,..."])

@@ -53,7 +53,9 @@ def _rounded(channels: int, width: float, unit: int) -> int:
 def _possible(widths: list[int], unit: int) -> str:
     smallest = min(widths)
     shares = [f"{k * unit / smallest:.3g}" for k in range(1, (smallest - 1) // unit + 1)]
-    return f"possible: width={', '.join(shares)}" if shares else f"{smallest} channels cannot be narrowed; try depth=0.5"
+    return (
+        f"possible: width={', '.join(shares)}" if shares else f"{smallest} channels cannot be narrowed; try depth=0.5"
+    )
 
 
 def _heads(before: int, after: int, heads: int) -> int:
