@@ -42,11 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TyperException as error:
         return _fail(_usage(error), MISTAKE)
     except (BrokenPipeError, SystemExit):
-        # the reader of our output has gone (`condistill ls | head -1`; typer exits then); no second complaint when
-        # Python flushes
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        # typer exits after shell completion, and when the reader of our output has gone (`condistill ls | head -1`)
+        return _leave_quietly()
     except OSError as error:
         message = _of_the_system(error)
         if message is None:
@@ -73,6 +70,16 @@ def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         print(f"condistill: {'' if code == STOPPED else 'error: '}{' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _leave_quietly() -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # no second complaint when Python flushes at its own end
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def _bug() -> int:

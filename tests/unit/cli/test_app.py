@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -62,6 +63,13 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -m condistill.cli ls | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_the_shell_completes_verbs() -> None:
+    asked = {"_CONDISTILL_COMPLETE": "complete_bash", "COMP_WORDS": "condistill va", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "condistill.cli"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | asked)
+    assert done.stdout.split() == ["validate"]
 
 
 def test_ls_and_cp_in_words_and_as_json(cli: Cli) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -117,6 +118,12 @@ def test_outputs_are_not_written_over(cli: Cli, pipeline: Path, tmp_path: Path) 
         assert "--out" in cli(*words).error or words[0] == "cp"
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
     assert (tmp_path / "p.txt").read_text() == "a cat\n"
+
+
+def test_no_room_for_d(cli: Cli, pipeline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=1, used=1, free=0))
+    said = cli("cache", written(tmp_path, pipeline), "--out", "run").error
+    assert said.startswith("D needs about") and "0 MiB are free" in said
 
 
 def test_no_prompts(cli: Cli, pipeline: Path, tmp_path: Path) -> None:

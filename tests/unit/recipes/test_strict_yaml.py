@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from condistill.errors import UserError
 from condistill.recipes import strict_yaml
@@ -46,6 +47,11 @@ def test_what_is_refused_is_refused_with_its_place(text: str, message: str) -> N
     with pytest.raises(UserError) as caught:
         strict_yaml.parse(text, name="x")
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["no", "5e-5", "1:30", "2026-01-01", "0x10", "~", "", "true", "1_000", "=", "<<"])
+def test_words_are_words_for_other_readers_too(word: str) -> None:
+    assert yaml.safe_load(strict_yaml.write({"a": word})) == strict_yaml.parse(strict_yaml.write({"a": word}), name="x")
 
 
 def test_files_that_are_no_recipes(tmp_path: Path) -> None:
