@@ -134,6 +134,7 @@ def test_inspect_of_what_is_not_there(cli: Cli, tmp_path: Path) -> None:
     assert "config.json" in cli("inspect", tmp_path).error
 
 
+@pytest.mark.slow
 def test_stopped_by_the_user_keeps_everything_and_goes_on(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
     file = written(tmp_path, pipeline, compare="{}", evaluate="null", train="{steps: 100000, batch: 2, log_every: 1}")
     command = [sys.executable, "-m", "condistill.cli", "train", str(file), "--out", "run"]
