@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from condistill.errors import UserError
+from condistill.errors import UserError, unknown_name
 
 SCHEMA = 1
+ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 # may differ between two starts of one cache: they do not change an item
-FREE_TO_CHANGE = ("versions", "schema")
+FREE_TO_CHANGE = ("versions", "created", "schema")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Manifest:
         dtype: of the stored latents.
         noise: the noise path and the scheduler's class.
         versions: of the libraries that made it.
+        created: UTC time of the first start; put in by Cache.create.
         schema: of this record.
     """
 
@@ -43,6 +46,7 @@ class Manifest:
     dtype: str = "float16"
     noise: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    created: str = ""
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -63,9 +67,30 @@ class Manifest:
                 f"{where} has schema {found['schema']}, this version reads up to {SCHEMA}; update condistill"
             )
         try:
-            return Manifest(**{**found, "latent_shape": tuple(found["latent_shape"])})
+            manifest = Manifest(**{**found, "latent_shape": tuple(found["latent_shape"])})
         except (TypeError, KeyError) as error:
             raise UserError(f"{where} is not complete ({error}); make D again in another folder") from error
+        manifest.check(where)
+        return manifest
+
+    def check(self, where: str = "the manifest") -> None:
+        """Nothing, if its numbers can be those of a cache.
+
+        Raises:
+            UserError: they cannot.
+        """
+        counts = {"num_items": self.num_items, "shard_items": self.shard_items}
+        counts |= {f"latent_shape[{k}]": size for k, size in enumerate(self.latent_shape)}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{where}: {name} must be a whole number, at least 1, got {value!r}")
+        if self.dtype not in ITEM_BYTES:
+            raise unknown_name(f"dtype in {where}", str(self.dtype), ITEM_BYTES)
+
+    @property
+    def latent_bytes(self) -> int:
+        """Bytes of all latents together."""
+        return self.num_items * math.prod(self.latent_shape) * ITEM_BYTES[self.dtype]
 
     @property
     def id(self) -> str:

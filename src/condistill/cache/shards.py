@@ -46,33 +46,53 @@ def write(
     *,
     keys: Sequence[Key],
     seeds: Sequence[int],
+    manifest_id: str,
 ) -> None:
     """The shard's file, then its rows: rows on disk vouch for a file that was whole."""
     tensors = {LATENTS: latents, **{f"{BOUND}{path}": value for path, value in bound.items()}}
+    file = folder / plan.file
     (folder / plan.rows_file).unlink(missing_ok=True)
-    save_tensors(folder / plan.file, tensors)
-    head = {"shard": plan.number, "start": plan.start, "stop": plan.stop, "sha256": sha256(folder / plan.file)}
+    save_tensors(file, tensors)
+    head = {"shard": plan.number, "start": plan.start, "stop": plan.stop, "cache": manifest_id}
+    head |= {"bytes": file.stat().st_size, "sha256": sha256(file)}
     rows = [
-        {"item": plan.start + k, "key": key, "seed": seed, "crc32": _crc(latents[k]), "bound": sorted(bound)}
+        {"item": plan.start + k, "key": key, "seed": seed, "crc32": crc32(latents, bound, k), "bound": sorted(bound)}
         for k, (key, seed) in enumerate(zip(keys, seeds, strict=True))
     ]
-    lines = [json.dumps(row, ensure_ascii=False) for row in (head, *rows)]
-    write_atomic(folder / plan.rows_file, "\n".join(lines) + "\n")
+    # ASCII: a prompt may hold U+2028 or half a surrogate pair
+    write_atomic(folder / plan.rows_file, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
 
-def head(folder: Path, plan: ShardPlan) -> dict[str, Any] | None:
-    """The first row of a shard that is on disk with its rows; None if either is missing or not readable."""
+def head(folder: Path, plan: ShardPlan, *, manifest_id: str) -> dict[str, Any] | None:
+    """The first row of a shard that is on disk, of the right size, with its rows; None if anything of it is not."""
     try:
         with open(folder / plan.rows_file, encoding="utf-8") as file:
             found = json.loads(file.readline())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        size = (folder / plan.file).stat().st_size
+    except (OSError, ValueError, RecursionError):
         return None
-    fits = isinstance(found, dict) and (found.get("start"), found.get("stop")) == (plan.start, plan.stop)
-    return found if fits and (folder / plan.file).is_file() else None
+    wanted = {"start": plan.start, "stop": plan.stop, "cache": manifest_id, "bytes": size}
+    return found if isinstance(found, dict) and wanted.items() <= found.items() else None
+
+
+def checksums(folder: Path, plan: ShardPlan) -> list[int]:
+    """The CRC-32 that the rows give for each item.
+
+    Raises:
+        UserError: the rows are damaged.
+    """
+    try:
+        lines = (folder / plan.rows_file).read_text(encoding="utf-8").split("\n")[1:-1]
+        found = [int(json.loads(line)["crc32"]) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(folder / plan.rows_file, f"its rows are not readable: {type(error).__name__}") from None
+    if len(found) != plan.stop - plan.start:
+        raise damaged(folder / plan.rows_file, f"it has {len(found)} rows, wanted {plan.stop - plan.start}")
+    return found
 
 
 def read(folder: Path, plan: ShardPlan, *, latent_shape: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The shard's latents (n, *latent) and bound rows.
+    """The shard's latents (n, *latent) and bound rows, mapped from the file: what is not looked at is not read.
 
     Raises:
         UserError: the file is missing, damaged, or not of the expected shape; it is named, with what to do.
@@ -83,14 +103,16 @@ def read(folder: Path, plan: ShardPlan, *, latent_shape: tuple[int, ...]) -> tup
     except (UserError, KeyError) as error:
         raise damaged(folder / plan.file, str(error)) from None
     wanted = (plan.stop - plan.start, *latent_shape)
-    if tuple(latents.shape) != wanted:
-        raise damaged(folder / plan.file, f"it holds latents {tuple(latents.shape)}, wanted {wanted}")
+    if tuple(latents.shape) != wanted or not latents.is_floating_point():
+        raise damaged(folder / plan.file, f"it holds {latents.dtype} latents {tuple(latents.shape)}, wanted {wanted}")
+    if any(not value.ndim or len(value) != wanted[0] for value in tensors.values()):
+        raise damaged(folder / plan.file, f"what is bound to its items has not {wanted[0]} rows")
     return latents, {name.removeprefix(BOUND): value for name, value in tensors.items()}
 
 
-def is_good(folder: Path, plan: ShardPlan) -> bool:
-    """Whether the file is the one that its rows vouch for."""
-    found = head(folder, plan)
+def is_good(folder: Path, plan: ShardPlan, *, manifest_id: str) -> bool:
+    """Whether the file is, bit for bit, the one that its rows vouch for."""
+    found = head(folder, plan, manifest_id=manifest_id)
     return found is not None and sha256(folder / plan.file) == found.get("sha256")
 
 
@@ -101,5 +123,10 @@ def damaged(path: Path, why: str) -> UserError:
     )
 
 
-def _crc(item: Tensor) -> int:
-    return zlib.crc32(item.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+def crc32(latents: Tensor, bound: Mapping[str, Tensor], row: int) -> int:
+    """The CRC-32 of one item: its latent, then what is bound to it, by name."""
+    found = 0
+    for value in (latents, *(bound[name] for name in sorted(bound))):
+        item = value[row].detach().cpu().contiguous().reshape(-1)
+        found = zlib.crc32(item.view(torch.uint8).numpy().data, found)
+    return found

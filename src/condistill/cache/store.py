@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +24,18 @@ from condistill.files import MIB, read_json, write_atomic, write_json
 from condistill.maths.randomise import Key
 
 MANIFEST, PLAN = "manifest.json", "plan.jsonl"
-# shards kept in memory once read; D of the demo fits whole, a large D is read shard by shard
-REMEMBERED_BYTES = 1024 * MIB
+# a smaller D is checked shard by shard and kept in memory; a larger one is mapped and checked item by item
+SMALL_BYTES = 256 * MIB
+OPEN_SHARDS = 1024  # Linux maps 65,530 areas a process; each tensor of an open shard takes one
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """An open shard; `checksums` of each item, or None where the whole was checked."""
+
+    latents: Tensor
+    bound: dict[str, Tensor]
+    checksums: list[int] | None
 
 
 class Cache:
@@ -35,8 +48,10 @@ class Cache:
 
     def __init__(self, folder: Path, manifest: Manifest, rows: list[tuple[Key, int]]):
         self.folder, self.manifest, self._rows = folder, manifest, rows
-        self._open: OrderedDict[int, tuple[Tensor, dict[str, Tensor]]] = OrderedDict()
-        self._open_bytes = 0
+        self._is_small = manifest.latent_bytes <= SMALL_BYTES
+        self._id = manifest.id
+        self._open: OrderedDict[int, _Shard] = OrderedDict()
+        self._bound_kinds: dict[str, Any] | None = None
 
     @classmethod
     def create(cls, folder: str | Path, manifest: Manifest, keys: Sequence[Key], seeds: Sequence[int]) -> Cache:
@@ -46,7 +61,10 @@ class Cache:
             UserError: the folder holds another cache, or files that are none of ours; nothing is overwritten.
         """
         folder = Path(folder)
-        rows = [(json.loads(json.dumps(key)), int(seed)) for key, seed in zip(keys, seeds, strict=True)]
+        manifest.check()
+        rows = [(_plain(key), int(seed)) for key, seed in zip(keys, seeds, strict=True)]
+        if len(rows) != manifest.num_items:
+            raise UserError(f"a cache of {manifest.num_items} items needs as many keys and seeds, got {len(rows)}")
         if (folder / MANIFEST).exists():
             found = cls._read(folder)
             differs = found.manifest.differences(manifest)
@@ -60,8 +78,9 @@ class Cache:
             return found
         if folder.is_dir() and any(path.name != PLAN and not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(f"{folder} is not empty and holds no cache; choose another folder for D")
-        lines = [json.dumps({"key": key, "seed": seed}, ensure_ascii=False) for key, seed in rows]
-        write_atomic(folder / PLAN, "\n".join(lines) + "\n")
+        # ASCII: a prompt may hold U+2028 or half a surrogate pair
+        write_atomic(folder / PLAN, "".join(json.dumps({"key": key, "seed": seed}) + "\n" for key, seed in rows))
+        manifest = replace(manifest, created=manifest.created or f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         write_json(folder / MANIFEST, manifest.to_json())
         return cls._read(folder)
 
@@ -96,8 +115,8 @@ class Cache:
         manifest = Manifest.from_json(read_json(folder / MANIFEST), where=str(folder / MANIFEST))
         try:
             text = (folder / PLAN).read_text(encoding="utf-8")
-            rows = [(row["key"], row["seed"]) for row in map(json.loads, text.splitlines())]
-        except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+            rows = [(row["key"], int(row["seed"])) for row in map(json.loads, text.split("\n")[:-1])]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{folder / PLAN} is damaged ({error}); make D again in another folder") from error
         if len(rows) != manifest.num_items:
             raise UserError(f"{folder / PLAN} has {len(rows)} rows, the manifest says {manifest.num_items} items")
@@ -118,8 +137,8 @@ class Cache:
         return [ShardPlan(n, start, min(start + size, total)) for n, start in enumerate(range(0, total, size))]
 
     def missing(self) -> list[ShardPlan]:
-        """Shards that are not on disk with their rows."""
-        return [plan for plan in self.plans if shards.head(self.folder, plan) is None]
+        """Shards that are not on disk whole, with their rows. Sizes are compared; `verify` computes checksums."""
+        return [plan for plan in self.plans if shards.head(self.folder, plan, manifest_id=self._id) is None]
 
     def write_shard(self, number: int, latents: Tensor, bound: Mapping[str, Tensor] | None = None) -> None:
         """Puts a shard on disk.
@@ -128,10 +147,21 @@ class Cache:
             number: of the shard.
             latents: (n, *latent) in the manifest's dtype.
             bound: path -> (n, ...).
+
+        Raises:
+            UserError: tensors of another shape or dtype than planned, or no space left on the disk.
         """
-        plan = self.plans[number]
+        plan, bound = self.plans[number], bound or {}
+        wanted = (plan.stop - plan.start, *self.manifest.latent_shape)
+        if tuple(latents.shape) != wanted or str(latents.dtype) != f"torch.{self.manifest.dtype}":
+            got = f"{latents.dtype} {tuple(latents.shape)}"
+            raise UserError(f"shard {number} takes {self.manifest.dtype} latents {wanted}, got {got}")
+        for path, value in bound.items():
+            if not value.ndim or len(value) != wanted[0]:
+                raise UserError(f"shard {number} takes {wanted[0]} rows of {path}, got shape {tuple(value.shape)}")
         keys, seeds = zip(*self._rows[plan.start : plan.stop], strict=True)
-        shards.write(self.folder, plan, latents, bound or {}, keys=keys, seeds=seeds)
+        shards.write(self.folder, plan, latents, bound, keys=keys, seeds=seeds, manifest_id=self._id)
+        self._open.pop(number, None)
 
     def read(self, indices: np.ndarray | Sequence[int]) -> Batch:
         """The items at `indices`, in that order, x0 in float32.
@@ -142,45 +172,79 @@ class Cache:
         wanted = np.asarray(indices, dtype=np.int64)
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"items 0 to {len(self) - 1}, got {wanted.min()} to {wanted.max()}")
-        x0, bound = [], {}
-        for index in wanted:
-            latents, others = self._shard(int(index) // self.manifest.shard_items)
-            row = int(index) % self.manifest.shard_items
-            x0.append(latents[row])
-            for path, value in others.items():
-                bound.setdefault(path, []).append(value[row])
-        return Batch(
-            x0=torch.stack(x0).float(),
-            keys=tuple(self._rows[int(index)][0] for index in wanted),
-            bound={path: torch.stack(rows) for path, rows in bound.items()},
-        )
+        x0 = torch.empty((len(wanted), *self.manifest.latent_shape))
+        bound: dict[str, Tensor] = {}
+        numbers = wanted // self.manifest.shard_items
+        for number in np.unique(numbers).tolist():
+            places = torch.from_numpy(np.flatnonzero(numbers == number))
+            rows = torch.from_numpy(wanted[numbers == number] - self.plans[number].start)
+            shard = self._shard(number)
+            self._check_items(number, shard, rows)
+            x0[places] = shard.latents[rows].float()
+            for path, value in shard.bound.items():
+                if path not in bound:
+                    bound[path] = value.new_empty((len(wanted), *value.shape[1:]))
+                bound[path][places] = value[rows]
+        return Batch(x0=x0, keys=tuple(self._rows[int(index)][0] for index in wanted), bound=bound)
 
-    def _shard(self, number: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def _shard(self, number: int) -> _Shard:
         if number in self._open:
             self._open.move_to_end(number)
             return self._open[number]
         plan = self.plans[number]
-        if not shards.is_good(self.folder, plan):
+        if self._is_small and not shards.is_good(self.folder, plan, manifest_id=self._id):
             raise shards.damaged(self.folder / plan.file, "its checksum is wrong")
-        found = shards.read(self.folder, plan, latent_shape=self.manifest.latent_shape)
+        if shards.head(self.folder, plan, manifest_id=self._id) is None:
+            raise shards.damaged(self.folder / plan.file, "its size is wrong, or its rows are gone")
+        latents, bound = shards.read(self.folder, plan, latent_shape=self.manifest.latent_shape)
+        if self._is_small:
+            found = _Shard(latents.clone(), {path: value.clone() for path, value in bound.items()}, None)
+        else:
+            found = _Shard(latents, bound, shards.checksums(self.folder, plan))
+        self._expect_same_bound(plan, bound)
         self._open[number] = found
-        self._open_bytes += _bytes(found)
-        while self._open_bytes > REMEMBERED_BYTES and len(self._open) > 1:
-            self._open_bytes -= _bytes(self._open.popitem(last=False)[1])
+        if not self._is_small and len(self._open) > OPEN_SHARDS:
+            self._open.popitem(last=False)
         return found
 
+    def _expect_same_bound(self, plan: ShardPlan, bound: Mapping[str, Tensor]) -> None:
+        """An error unless the shard binds the same arguments, of the same shape, as those read before it."""
+        kinds = {path: (value.dtype, tuple(value.shape[1:])) for path, value in bound.items()}
+        if self._bound_kinds is None:
+            self._bound_kinds = kinds
+        if kinds != self._bound_kinds:
+            names = ", ".join(sorted(kinds)) or "nothing"
+            raise shards.damaged(self.folder / plan.file, f"it binds {names} otherwise than the other shards")
+
+    def _check_items(self, number: int, shard: _Shard, rows: Tensor) -> None:
+        if shard.checksums is None:
+            return
+        for row in rows.tolist():
+            if shards.crc32(shard.latents, shard.bound, row) != shard.checksums[row]:
+                plan = self.plans[number]
+                raise shards.damaged(self.folder / plan.file, f"the checksum of item {plan.start + row} is wrong")
+
     def verify(self) -> list[str]:
-        """Files of damaged shards; every checksum is computed."""
-        return [plan.file for plan in self.plans if not shards.is_good(self.folder, plan)]
+        """Files of damaged or missing shards; every checksum is computed."""
+        return [plan.file for plan in self._damaged()]
 
     def repair(self) -> list[str]:
         """The damaged shards, now counted as missing, so that generating makes them again and no others."""
-        found = [plan for plan in self.plans if not shards.is_good(self.folder, plan)]
+        found = self._damaged()
         for plan in found:
             (self.folder / plan.rows_file).unlink(missing_ok=True)
             self._open.pop(plan.number, None)
         return [plan.file for plan in found]
 
+    def _damaged(self) -> list[ShardPlan]:
+        return [plan for plan in self.plans if not shards.is_good(self.folder, plan, manifest_id=self._id)]
 
-def _bytes(shard: tuple[Tensor, dict[str, Tensor]]) -> int:
-    return shard[0].nbytes + sum(value.nbytes for value in shard[1].values())
+
+def _plain(key: Key) -> Key:
+    """The key as it comes back from the plan."""
+    try:
+        return json.loads(json.dumps(key, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"a key of a cache must be text, a number or a mapping of such, got {key!r:.80} ({error})"
+        ) from None
