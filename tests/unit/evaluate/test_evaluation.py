@@ -122,6 +122,20 @@ def test_accuracy_is_the_judges_on_the_pipelines_own_samples(teacher, judging):
     assert found.groups["a"]["concept_accuracy"].value == right.mean()
 
 
+def test_a_store_makes_the_teachers_samples_once(teacher, student, judging, tmp_path):
+    models, options = {"teacher": teacher, "student": student}, {**OPTIONS, "judging": judging}
+    plain = evaluate(models, GROUPS, **options)
+    first = evaluate(models, GROUPS, store=tmp_path, **options)
+    files = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(files) == 4  # samples and reference of two groups
+    again = evaluate({**models, "other": student}, GROUPS, store=tmp_path, out=tmp_path / "out", **options)
+    for found in (first, again):
+        assert [found.model(name) for name in models] == [plain.model(name) for name in models]
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("*.safetensors")} == files
+    evaluate(models, GROUPS, store=tmp_path, **{**options, "call": {"num_inference_steps": 3}})
+    assert len(list(tmp_path.glob("*.safetensors"))) == 8
+
+
 def test_batch_changes_nothing_beyond_rounding(teacher, student, judging):
     models = {"teacher": teacher, "student": student}
     one, many = (evaluate(models, GROUPS, judging=judging, batch=b, **OPTIONS).model("student") for b in (1, 32))
