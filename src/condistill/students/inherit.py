@@ -126,10 +126,10 @@ class _Widths:
             for k, word in enumerate(words):
                 if word in words_in and dim == at:
                     return (self._heads(".".join(words[:k]), n, m),)
-        if words[0] == "up_blocks" and len(words) == 5 and words[2] == "resnets":
-            is_input = dim == 1 if words[4].startswith("conv") else dim == 0
-            if words[4] in ("norm1", "conv1", "conv_shortcut") and is_input:
-                return self._concatenated(int(words[1]), int(words[3]), n, m, words[4])
+        if words[0] == "up_blocks" and words[2:3] == ["resnets"] and words[4:-1] in ([], ["spatial_res_block"]):
+            is_input = dim == 1 if words[-1].startswith("conv") else dim == 0
+            if words[-1] in ("norm1", "conv1", "conv_shortcut") and is_input:
+                return self._concatenated(int(words[1]), int(words[3]), n, m)
         return (Part(n, m),)
 
     def _heads(self, path: str, n: int, m: int) -> Part:
@@ -138,7 +138,7 @@ class _Widths:
         theirs = getattr(self.teacher.get_submodule(source), "heads", 1)
         return Part(n, m, int(theirs), int(ours))
 
-    def _concatenated(self, block: int, layer: int, n: int, m: int, leaf: str) -> tuple[Part, ...]:
+    def _concatenated(self, block: int, layer: int, n: int, m: int) -> tuple[Part, ...]:
         theirs = self.source.split(".")
         t_hidden = _hidden_width(self.teacher, int(theirs[1]), int(theirs[3]))
         s_hidden = _hidden_width(self.student, block, layer)
@@ -148,13 +148,16 @@ class _Widths:
 def _hidden_width(network: nn.Module, block: int, layer: int) -> int:
     """Channels that arrive from the layer before, without the skip connection."""
     if layer > 0:
-        before = f"up_blocks.{block}.resnets.{layer - 1}"
-    elif block > 0:
-        before = f"up_blocks.{block - 1}.resnets.{len(network.get_submodule(f'up_blocks.{block - 1}.resnets')) - 1}"  # type: ignore[arg-type]
-    else:
-        last = len(network.get_submodule("down_blocks")) - 1  # type: ignore[arg-type]
-        before = f"down_blocks.{last}.resnets.{len(network.get_submodule(f'down_blocks.{last}.resnets')) - 1}"  # type: ignore[arg-type]
-    return int(network.get_submodule(before).out_channels)  # type: ignore[arg-type]
+        return out_channels(network.get_submodule(f"up_blocks.{block}.resnets.{layer - 1}"))
+    before = f"up_blocks.{block - 1}" if block > 0 else "down_blocks"
+    blocks = network.get_submodule(before)
+    last = blocks[-1] if isinstance(blocks, nn.ModuleList) else blocks
+    return out_channels(last.resnets[-1])  # type: ignore[index, arg-type]
+
+
+def out_channels(layer: nn.Module) -> int:
+    """Channels that a layer of a U-Net block gives out; video U-Nets wrap theirs."""
+    return int(getattr(layer, "spatial_res_block", layer).out_channels)  # type: ignore[arg-type]
 
 
 def taken(tensor: Tensor, origin: Origin) -> Tensor:

@@ -87,8 +87,8 @@ def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
     >>> from condistill.students import load_config, make_plan
     >>> cls, config = load_config("sd-v1-4")
     >>> found = inspect(make_plan(config, cls, "b-small"))
-    >>> found.parameters["student"], f'{found.macs["student"]["conv_linear"] / 1e9:.1f} G'
-    (482346884, '217.7 G')
+    >>> found.parameters["student"], f'{found.macs["student"]["conv_linear"] / 1e9:.0f} G'
+    (482346884, '218 G')
     """
     teacher, student = on_meta(plan.cls, plan.teacher_config), on_meta(plan.cls, plan.config)
     t_macs, s_macs = macs_by_module(teacher, tokens=tokens), macs_by_module(student, tokens=tokens)

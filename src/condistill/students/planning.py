@@ -10,7 +10,7 @@ from torch import nn
 
 from condistill.errors import UserError, unknown_name
 from condistill.students.depth import cut_depth
-from condistill.students.inherit import counterparts, origins, taken, unet_choice
+from condistill.students.inherit import counterparts, origins, out_channels, taken, unet_choice
 from condistill.students.meta import clean, feature_shapes, on_meta, shapes
 from condistill.students.plan import StudentPlan, TapPair
 from condistill.students.presets import INITS, Cut, check_spec, spec_text
@@ -92,7 +92,7 @@ def _taps(teacher: nn.Module, student: nn.Module, pairs: Iterable[tuple[str, str
 def _width(network: nn.Module, path: str) -> int:
     """Channels of a U-Net block by its last layer; 0 where that is not known (a network that is never narrowed)."""
     layers = getattr(network.get_submodule(path), "resnets", None)
-    return int(layers[-1].out_channels) if isinstance(layers, nn.ModuleList) else 0  # type: ignore[arg-type]
+    return out_channels(layers[-1]) if isinstance(layers, nn.ModuleList) else 0
 
 
 def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn.Module:

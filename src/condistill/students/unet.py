@@ -56,7 +56,9 @@ def cut_unet(config: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
         found = _shallower(found, cut.depth)
     if cut.mid != "keep":
         if config.get("mid_block_type") is None:
-            raise UserError("this U-Net has no mid block to remove; choose a preset that does not, e.g. b-base")
+            raise UserError(
+                "this U-Net has no mid block to remove by config; choose a preset that keeps it, e.g. b-base"
+            )
         found["mid_block_type"] = None if cut.mid == "drop" else "UNetMidBlock2D"
     if cut.fewer_stages:
         found = _fewer_stages(found, cut.fewer_stages)

@@ -22,15 +22,16 @@ def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any]
         UserError: no valid width close enough; names those that are possible.
     """
     widths = list(config["block_out_channels"])
-    given = config.get("num_attention_heads") or config.get("attention_head_dim") or 1
-    unit = math.lcm(config.get("norm_num_groups") or 1, given if isinstance(given, int) else 1)
+    field = "num_attention_heads" if config.get("num_attention_heads") else "attention_head_dim"
+    given = config.get(field) or 1
+    unit = math.lcm(config.get("norm_num_groups", 32) or 1, given if isinstance(given, int) else 1)
     found = [_rounded(channels, width, unit) for channels in widths]
     if found == widths:
         raise UserError(f"width={width:g} cuts nothing from widths {widths}; {_possible(widths, unit)}")
     student = {**config, "block_out_channels": found}
     if not isinstance(given, int):
         sizes = zip(widths, found, given, strict=True)
-        student["attention_head_dim"] = [_heads(before, after, heads) for before, after, heads in sizes]
+        student[field] = [_heads(before, after, heads) for before, after, heads in sizes]
     notes = tuple(
         f"width {channels} x {width:g} = {channels * width:g} rounded to {got}, a multiple of {unit}"
         for channels, got in zip(widths, found, strict=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
+from diffusers import UNet2DConditionModel, UNetSpatioTemporalConditionModel
 
 from condistill.errors import UserError
 from condistill.students import build, make_plan
@@ -169,7 +169,7 @@ def test_sdxl_presets_fit_any_sdxl_layout(spec: str) -> None:
     [
         ({"layers_per_block": 1}, "b-base", "one layer only"),
         ({"layers_per_block": 1}, "depth=0.5", "cuts nothing"),
-        ({"mid_block_type": None}, "b-small", "no mid block to remove"),
+        ({"mid_block_type": None}, "b-small", "no mid block to remove by config"),
         (stages(2, cross=1), "b-tiny", "2 stages"),
         ({}, "width=0.99", "cuts nothing"),
         ({}, "width=0.1", "multiples of 4 are wanted"),
@@ -182,6 +182,21 @@ def test_a_cut_that_cannot_be_made_is_one_clear_line(changes: dict[str, Any], sp
     with pytest.raises(UserError) as caught:
         make_plan(unet_config(**changes), UNet2DConditionModel, spec)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_video_unets_are_cut_by_the_same_rules() -> None:
+    config = dict(
+        sample_size=8, in_channels=8, block_out_channels=(32, 64), num_attention_heads=(2, 4), cross_attention_dim=16,
+        down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+        up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+        addition_time_embed_dim=8, projection_class_embeddings_input_dim=24, layers_per_block=2,
+    )  # fmt: skip
+    teacher = UNetSpatioTemporalConditionModel(**config)
+    plan = make_plan(teacher.config, type(teacher), "b-base")
+    assert set(build(plan, teacher).state_dict()) == set(plan.origins)
+    assert [pair.teacher_channels for pair in plan.taps] == [32, 64, 64, 32]
+    with pytest.raises(UserError, match="multiples of 32 are wanted"):
+        make_plan(teacher.config, type(teacher), "width=0.5")
 
 
 def test_unknown_initialisations_are_named() -> None:
