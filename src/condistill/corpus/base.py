@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,10 +46,10 @@ class Listed(Rows):
     """The keys of a list."""
 
     def __init__(self, keys: Sequence[Key], *, name: str = "list"):
-        self._keys, self._name = tuple(keys), name
-        for key in self._keys[:1000]:
-            if isinstance(key, bool) or not (isinstance(key, str | int) or hasattr(key, "keys")):
-                raise UserError(f"a key must be a string, an integer or a mapping, got {key!r} in {name}")
+        self._keys, self._name = tuple(int(key) if isinstance(key, np.integer) else key for key in keys), name
+        for key in self._keys:
+            if isinstance(key, bool) or not isinstance(key, str | int | Mapping):
+                raise UserError(f"a key must be a string, an integer or a mapping, got {key!r:.80} in {name}")
         if not self._keys:
             raise UserError(f"the corpus {name} is empty; give it at least one key")
 
@@ -59,10 +59,17 @@ class Listed(Rows):
     def __getitem__(self, index: int) -> Key:
         return self._keys[index]
 
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._keys)
+
     def describe(self) -> dict[str, Any]:
         """Its size and a hash of its keys."""
         text = json.dumps(self._keys, default=repr, ensure_ascii=False)
-        return {"source": self._name, "n": len(self), "sha256": hashlib.sha256(text.encode()).hexdigest()[:16]}
+        return {
+            "source": self._name,
+            "n": len(self),
+            "sha256": hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16],
+        }
 
 
 class Selected(Rows):

@@ -28,6 +28,8 @@ class Mixture(Rows):
         given = list(weights) if weights is not None else [None] * len(sources)
         if any(w is None for w in given) and any(w is not None for w in given):
             raise UserError("a mixture has a weight for every source or for none; some are missing")
+        if any(isinstance(w, bool) or not isinstance(w, int | float | None) for w in given):
+            raise UserError(f"weights of a mixture must be numbers, got {given}")
         chosen = sizes if given[0] is None else np.array(given, dtype=np.float64)
         if not (np.isfinite(chosen).all() and (chosen >= 0).all() and chosen.sum() > 0):
             raise UserError(f"weights of a mixture must be finite, not negative and not all zero, got {given}")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,12 +49,10 @@ def word_pattern(words: Sequence[str]) -> re.Pattern[str]:
         raise UserError("a hold-out by words needs at least one word, got none")
     forms = []
     for word in cleaned:
-        stem = re.escape(word)
-        forms.append(f"{stem}(?:s|es)?")
-        if word.endswith("y"):
-            forms.append(f"{re.escape(word[:-1])}ies")
-        if word.endswith("f"):
-            forms.append(f"{re.escape(word[:-1])}ves")
+        forms.append(f"{re.escape(word)}(?:s|es)?")
+        for singular, plural in (("y", "ies"), ("f", "ves"), ("fe", "ves")):
+            if word.lower().endswith(singular):
+                forms.append(re.escape(word[: -len(singular)]) + plural)
     return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", re.IGNORECASE)
 
 
@@ -80,16 +78,17 @@ class Holdout(Selected):
     def __init__(self, source: Corpus, pattern: re.Pattern[str], *, keep: str = "seen"):
         if keep not in ("seen", "unseen"):
             raise UserError(f"keep must be 'seen' or 'unseen', got {keep!r}")
-        matches = [pattern.search(text) for text in _texts(source)]
-        is_unseen = np.array([match is not None for match in matches], dtype=bool)
-        words = Counter(match.group(0).lower() for match in matches if match)
+        words: Counter[str] = Counter()
+        examples: list[str] = []
+        is_unseen = np.zeros(len(source), dtype=bool)
+        for k, text in enumerate(_texts(source)):
+            match = pattern.search(text)
+            if match:
+                is_unseen[k] = True
+                words[match.group(0).lower()] += 1
+                examples += [text] if len(examples) < EXAMPLES else []
         unseen = np.flatnonzero(is_unseen)
-        self.report = HoldoutReport(
-            num_rows=len(is_unseen),
-            num_unseen=len(unseen),
-            by_word=dict(words.most_common()),
-            examples=tuple(str(source[int(k)]) for k in unseen[:EXAMPLES]),
-        )
+        self.report = HoldoutReport(len(is_unseen), len(unseen), dict(words.most_common()), tuple(examples))
         chosen = unseen if keep == "unseen" else np.flatnonzero(~is_unseen)
         super().__init__(source, chosen, how={"holdout": pattern.pattern[:200], "keep": keep})
 
@@ -103,18 +102,19 @@ class Unique(Selected):
 
     def __init__(self, source: Corpus):
         # 16 bytes a row, whatever its length
-        seen: set[bytes] = set()
-        rows = []
+        digests = np.empty((len(source), 2), dtype=np.uint64)
         for k, text in enumerate(_texts(source)):
             digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
-            if digest not in seen:
-                seen.add(digest)
-                rows.append(k)
+            digests[k] = np.frombuffer(digest, dtype=np.uint64)
+        order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: of equal rows the first comes first
+        is_first = np.ones(len(order), dtype=bool)
+        is_first[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+        rows = np.sort(order[is_first])
         self.num_duplicates = len(source) - len(rows)
-        super().__init__(source, np.array(rows, dtype=np.int64), how={"unique": True})
+        super().__init__(source, rows, how={"unique": True})
 
 
 def _texts(source: Corpus) -> Iterator[str]:
-    for k in range(len(source)):
-        key = source[k]
+    keys = source if isinstance(source, Iterable) else (source[k] for k in range(len(source)))
+    for key in keys:
         yield key if isinstance(key, str) else json.dumps(key, sort_keys=True, ensure_ascii=False, default=str)

@@ -70,6 +70,9 @@ def _only(spec: Mapping[str, Any], fields: Sequence[str], name: str) -> None:
 
 
 def _file(spec: Mapping[str, Any], place: Place) -> Corpus:
+    for name in ("path", "column"):
+        if not isinstance(spec.get(name, ""), str | Path | None):
+            raise UserError(f"{name} of a corpus must be text, got {spec[name]!r:.80}")
     return TextCorpus(place.path(spec["path"]), column=spec.get("column"), cache_dir=place.cache_dir)
 
 
@@ -83,11 +86,12 @@ def _mixture(spec: Mapping[str, Any], place: Place) -> Corpus:
         raise UserError(f"mixture must be a list of sources, got {parts!r}")
     sources, weights = [], []
     for part in parts:
-        if not isinstance(part, Mapping) or "source" not in part:
-            part = {"source": part}
-        weights.append(part.get("weight"))
-        rest = {name: value for name, value in part.items() if name != "weight"}
-        source = rest if len(rest) > 1 else part["source"]
+        rest, weight = part, None
+        if isinstance(part, Mapping):
+            rest = {name: value for name, value in part.items() if name != "weight"}
+            weight = part.get("weight")
+        weights.append(weight)
+        source = rest["source"] if isinstance(rest, Mapping) and list(rest) == ["source"] else rest
         sources.append(corpus(source, base=place.base, cache_dir=place.cache_dir))
     return Mixture(sources, weights)
 
@@ -105,6 +109,8 @@ def _selected(spec: Mapping[str, Any], place: Place) -> Corpus:
     found = corpus(spec["source"], base=place.base, cache_dir=place.cache_dir)
     if "keep" in spec and "holdout" not in spec:
         raise UserError("keep has no effect without holdout; give the words or the regex to hold out")
+    if not isinstance(spec.get("unique", False), bool):
+        raise UserError(f"unique must be true or false, got {spec['unique']!r}")
     if "holdout" in spec:
         found = Holdout(found, _pattern(spec["holdout"], place), keep=str(spec.get("keep", "seen")))
     return Unique(found) if spec.get("unique") else found
@@ -116,7 +122,10 @@ def _pattern(rule: Any, place: Place) -> Any:
         raise UserError(f"holdout must have exactly one of {', '.join(known)}, got {rule!r}")
     (name, value), *_ = rule.items()
     if name == "words":
-        return word_pattern([value] if isinstance(value, str) else list(map(str, value)))
+        words = [value] if isinstance(value, str) else value
+        if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+            raise UserError(f"the words to hold out must be a list of texts, got {value!r:.80}")
+        return word_pattern(words)
     if name == "words_file":
         return word_pattern([str(word) for word in TextCorpus(place.path(value), cache_dir=place.cache_dir)])
     if name == "regex":
@@ -130,5 +139,5 @@ SOURCES: dict[str, tuple[Builder, tuple[str, ...]]] = {
     "labels": (_labels, ("labels",)),
     "mixture": (_mixture, ("mixture",)),
     "world": (_world, ("world", "group")),
-    "source": (_selected, ("source", "holdout", "keep", "unique", "weight")),
+    "source": (_selected, ("source", "holdout", "keep", "unique")),
 }

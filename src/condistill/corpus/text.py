@@ -10,18 +10,20 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from condistill.corpus.base import Rows
 from condistill.errors import UserError, nearest
-from condistill.files import atomic
+from condistill.files import atomic, sha256
 from condistill.maths.randomise import Key
 
 COLUMNS = ("prompt", "caption", "text")  # looked for in this order where no column is named
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 BATCH_ROWS = 65_536
+BATCH_CHARACTERS = 64 * 1024 * 1024  # an Arrow column of strings holds at most 2 GiB a batch
+VERSION = 2  # of the converted files
 FIELD_CHARACTERS = 16 * 1024 * 1024
 
 
@@ -35,21 +37,20 @@ class TextCorpus(Rows):
     """
 
     def __init__(self, path: Path, *, column: str | None = None, cache_dir: Path | None = None):
-        import pyarrow as pa
-
         self.path = path
-        if path.suffix not in KINDS:
-            raise UserError(f"{path} is of no kind that is read; known: {', '.join(KINDS)}")
+        if path.suffix.lower() not in KINDS:
+            raise UserError(
+                f"{str(path)!r:.200} is of no kind that is read; known: {', '.join(KINDS)}; prompts themselves are "
+                "given as a list"
+            )
         if not path.is_file():
             raise UserError(f"no such file: {path}")
         stat = path.stat()
-        name = f"{path.resolve()}/{stat.st_size}/{stat.st_mtime_ns}/{column}/1"
-        self._mapped = cache_folder(cache_dir) / "corpus" / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.arrow"
-        if not self._mapped.is_file():
-            _convert(path, column, self._mapped)
-        table = pa.ipc.open_file(pa.memory_map(str(self._mapped))).read_all()
-        facts = table.schema.metadata or {}
-        self.column, self.num_blank = facts[b"column"].decode(), int(facts[b"num_blank"])
+        name = f"{path.resolve()}/{stat.st_size}/{stat.st_mtime_ns}/{column}/{VERSION}"
+        digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:24]
+        table = _mapped(path, column, cache_folder(cache_dir) / "corpus" / f"{digest}.arrow")
+        facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+        self.column, self.num_blank, self._sha256 = facts["column"], int(facts["num_blank"]), facts["sha256"]
         self._keys = table.column(0)
         if not len(self._keys):
             raise UserError(f"{path} holds no key: {self.num_blank} blank rows and nothing else")
@@ -60,10 +61,15 @@ class TextCorpus(Rows):
     def __getitem__(self, index: int) -> Key:
         return self._keys[index].as_py()
 
+    def __iter__(self) -> Iterator[Key]:
+        for chunk in self._keys.iterchunks():
+            for start in range(0, len(chunk), 1024):
+                yield from chunk.slice(start, 1024).to_pylist()
+
     def describe(self) -> dict[str, Any]:
-        """Its file's name and size, its column and number of rows."""
-        size = self.path.stat().st_size
-        return {"source": self.path.name, "bytes": size, "column": self.column, "n": len(self), "blank": self.num_blank}
+        """Its file's name and hash, its column and number of rows."""
+        about = {"source": self.path.name, "sha256": self._sha256, "column": self.column}
+        return {**about, "n": len(self), "blank": self.num_blank}
 
 
 def cache_folder(given: Path | None = None) -> Path:
@@ -75,26 +81,58 @@ def cache_folder(given: Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condistill"
 
 
+def _mapped(path: Path, column: str | None, converted: Path) -> Any:
+    """The converted file as a memory-mapped table; it is made (again) if it is not there or not whole."""
+    import pyarrow as pa
+
+    for attempt in range(2):
+        if attempt or not converted.is_file():
+            try:
+                _convert(path, column, converted)
+            except OSError as error:
+                raise UserError(
+                    f"cannot write {converted.parent} or read {path} ({error.strerror or error}); "
+                    "set CONDISTILL_CACHE to a folder that can be written"
+                ) from None
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(converted))).read_all()
+        except (pa.ArrowException, OSError):
+            continue
+        if {b"column", b"num_blank", b"sha256"} <= set(table.schema.metadata or {}) and table.num_columns == 1:
+            return table
+    raise UserError(f"{converted} is damaged, and was so again after it was written anew; check the disk")
+
+
 def _convert(path: Path, column: str | None, target: Path) -> None:
     import pyarrow as pa
 
     found, is_text, rows = _rows(path, column)
     kind = pa.string() if is_text else pa.int64()
-    with atomic(target) as temporary:
-        # twice over the file, because the schema with its counts stands first
-        blank = sum(1 for key in rows() if _is_blank(key))
-        schema = pa.schema([("key", kind)], metadata={"column": found, "num_blank": str(blank)})
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            batch: list[Key] = []
-            for key in rows():
-                if _is_blank(key):
-                    continue
-                batch.append(key)
-                if len(batch) == BATCH_ROWS:
-                    writer.write_batch(pa.record_batch([pa.array(batch, kind)], schema=schema))
-                    batch = []
-            if batch:
+    # twice over the file, because the schema with its counts stands first
+    blank = sum(1 for key in rows() if _is_blank(key))
+    facts = {"column": found.encode(errors="replace"), "num_blank": str(blank), "sha256": sha256(path)}
+    schema = pa.schema([("key", kind)], metadata=facts)
+    with atomic(target) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in _batches(key for key in rows() if not _is_blank(key)):
+            try:
                 writer.write_batch(pa.record_batch([pa.array(batch, kind)], schema=schema))
+            except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
+                raise UserError(
+                    f"{path}: its keys must be all text or all integers below 2**63 ({' '.join(str(error).split())})"
+                ) from None
+
+
+def _batches(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    batch: list[Key] = []
+    characters = 0
+    for key in keys:
+        batch.append(key)
+        characters += len(key) if isinstance(key, str) else 0
+        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
 
 
 def _is_blank(key: Any) -> bool:
@@ -103,17 +141,18 @@ def _is_blank(key: Any) -> bool:
 
 def _rows(path: Path, column: str | None) -> tuple[str, bool, Any]:
     """The column's name, whether it is text, and a function that gives its rows anew each time."""
-    if path.suffix == ".parquet":
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
         return _parquet(path, column)
-    if path.suffix == ".txt":
+    if suffix == ".txt":
         if column:
             raise UserError(f"{path} is a text file with one prompt a line; it has no column {column!r}")
         return "", True, lambda: _lines(path)
-    if path.suffix == ".jsonl":
+    if suffix == ".jsonl":
         first = next(_objects(path), None)
         name = _chosen(path, column, list(first) if isinstance(first, dict) else [])
         return name, not isinstance((first or {}).get(name), int), lambda: _fields(path, name)
-    separator = "\t" if path.suffix == ".tsv" else ","
+    separator = "\t" if suffix == ".tsv" else ","
     header = next(_records(path, separator), [])
     name = _chosen(path, column, header)
     return name, True, lambda: _cells(path, separator, header.index(name))
@@ -156,7 +195,7 @@ def _objects(path: Path) -> Iterator[Any]:
         if line.strip():
             try:
                 yield json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is no JSON object ({error})") from None
 
 
@@ -173,11 +212,13 @@ def _fields(path: Path, name: str) -> Iterator[Any]:
 def _records(path: Path, separator: str) -> Iterator[list[str]]:
     csv.field_size_limit(FIELD_CHARACTERS)
     # line ends go back on, because a quoted field may hold them
-    lines = (line + "\n" for line in _lines(path))
+    reader = csv.reader((line + "\n" for line in _lines(path)), delimiter=separator, strict=True)
     try:
-        yield from csv.reader(lines, delimiter=separator, strict=True)
+        yield from reader
     except csv.Error as error:
-        raise UserError(f"{path} is no readable table ({error}); quote fields that hold quotes or line ends") from None
+        raise UserError(
+            f"{path} is no readable table (line {reader.line_num}: {error}); quote fields that hold quotes or line ends"
+        ) from None
 
 
 def _cells(path: Path, separator: str, place: int) -> Iterator[str | None]:

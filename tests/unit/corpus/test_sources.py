@@ -41,6 +41,12 @@ def test_mixture_draws_by_weight_or_by_size() -> None:
     )
 
 
+def test_any_source_of_a_mixture_takes_a_weight() -> None:
+    found = corpus({"mixture": [{"labels": 3, "weight": 0}, {"source": ["a", "a"], "unique": True, "weight": 1}]})
+    assert set(found.draw(U[:50])) == {"a"} and len(found) == 4
+    assert [part["weight"] for part in found.describe()["of"]] == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("edge", [0.0, 0.1, 0.5, 1.0 - 2**-53])
 def test_mixture_takes_the_ends_of_its_line(edge: float) -> None:
     assert len(corpus({"mixture": [["a"], {"labels": 9}]}).draw(np.array([edge]))) == 1
@@ -71,6 +77,19 @@ def test_unique_keeps_first_rows() -> None:
     assert list(found) == ["b", "a", "c"] and found.num_duplicates == 2
 
 
+@given(st.lists(st.text(max_size=2), min_size=1, max_size=30))
+def test_unique_is_that_of_a_dict(rows: list[str]) -> None:
+    assert list(corpus({"source": rows, "unique": True})) == list(dict.fromkeys(rows))
+
+
+@given(st.lists(st.sampled_from(TEXTS), min_size=1, max_size=20))
+def test_seen_and_unseen_are_all_rows(rows: list[str]) -> None:
+    rule = {"source": ["a fox", "the sea", *rows], "holdout": {"words": ["fox", "wolf", "pony"]}}
+    seen, unseen = corpus(rule), corpus({**rule, "keep": "unseen"})
+    assert Counter([*seen, *unseen]) == Counter(rule["source"])
+    assert len(unseen) == seen.report.num_unseen == unseen.report.num_unseen == sum(unseen.report.by_word.values())
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -89,6 +108,13 @@ def test_unique_keeps_first_rows() -> None:
         ({"world": "emojy"}, "did you mean 'emoji'"),
         ({"world": "emoji", "group": "sene"}, "seen"),
         (3.5, "got float"),
+        ({"mixture": [{"source": ["a"], "weight": "2"}]}, "must be numbers"),
+        ({"source": ["a"], "weight": 2}, "unknown field of the source corpus 'weight'"),
+        ({"source": ["a"], "unique": "yes"}, "must be true or false"),
+        ({"source": ["a"], "holdout": {"words": 3}}, "must be a list of texts"),
+        ({"source": ["a"], "holdout": ["a"]}, "exactly one of"),
+        ("a panda on a green background", "given as a list"),
+        ([True], "must be a string"),
         ([1.5], "must be a string, an integer or a mapping"),
     ],
 )

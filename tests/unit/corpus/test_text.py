@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from condistill import UserError, corpus
+from condistill.corpus import text
 
 ROWS = ["a panda", 'quoted "x", and\ttab', "\u0645\u0631\u062d\u0628\u0627", "\U0001f98a fox", "two\nlines"]
 
@@ -87,6 +89,14 @@ def test_rows_are_mapped_not_loaded(tmp_path: Path) -> None:
         ("c.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', {}, "object 2 has no field 'text'"),
         ("c.jsonl", b'{"text": ["a"]}\n', {}, "must be text or an integer"),
         ("c.jsonl", b"[1, 2]\n", {}, "no column"),
+        ("c.jsonl", b'{"text": "a"}\n{"text": 3}\n', {}, "all text or all integers"),
+        ("c.jsonl", b'{"text": 99999999999999999999}\n', {}, "integers below 2**63"),
+        ("c.jsonl", b'{"text": "\\ud800"}\n', {}, "all text"),
+        ("c.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", {}, "line 1 is no JSON"),
+        ("c.jsonl", b"[" * 100_000, {}, "line 1 is no JSON"),
+        ("c.csv", b"\xff\xfea\x00", {}, "not UTF-8: line 1, byte 1 is 0xff"),
+        ("c.csv", b"", {}, "name one of: none"),
+        ("c.csv", b"prompt\na\n", {"column": 3}, "column of a corpus must be text"),
         ("c.parquet", b"not parquet", {}, "no readable parquet"),
         ("c.doc", b"x", {}, "of no kind that is read"),
         ("c.txt", b"x", {"column": "text"}, "has no column"),
@@ -98,6 +108,43 @@ def test_mistakes_are_named(tmp_path: Path, name: str, data: bytes, spec: dict, 
     with pytest.raises(UserError) as error:
         corpus({"path": path, **spec})
     assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_odd_lines_are_kept_as_they_are(tmp_path: Path) -> None:
+    rows = ["nul \0 inside", "x" * 2**20, "line\u2028separator", "\U0001f468\u200d\U0001f469"]
+    for kind in ("txt", "csv", "jsonl"):
+        assert list(corpus(write(tmp_path / f"c.{kind}", rows))) == rows
+
+
+def test_long_rows_go_into_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "BATCH_CHARACTERS", 10)
+    rows = [f"prompt {k}" for k in range(9)]
+    found = corpus(write(tmp_path / "c.txt", rows))
+    assert list(found) == rows == [found[k] for k in range(9)]
+    assert found.draw(np.array([0.0, 0.5, 1.0 - 2**-53])) == [rows[0], rows[4], rows[8]]
+
+
+@pytest.mark.parametrize("damage", [b"", b"ARROW1", None])
+def test_a_damaged_converted_file_is_made_again(tmp_path: Path, damage: bytes | None) -> None:
+    path = write(tmp_path / "c.txt", ["a", "b"])
+    corpus(path)
+    (converted,) = (tmp_path / "arrow" / "corpus").iterdir()
+    converted.write_bytes(converted.read_bytes()[:-30] if damage is None else damage)
+    assert list(corpus(path)) == ["a", "b"]
+    assert [file.name for file in converted.parent.iterdir()] == [converted.name]
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="set CONDISTILL_CACHE"):
+        corpus(write(tmp_path / "c.txt", ["a"]), cache_dir=tmp_path / "file")
+
+
+def test_a_description_follows_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    one, same = write(tmp_path / "c.txt", ["a"]), write(tmp_path / "b" / "c.txt", ["a"])
+    assert corpus(one).describe() == corpus(same).describe()
+    assert corpus(one).describe() != corpus(write(tmp_path / "b" / "c.txt", ["b"])).describe()
 
 
 def test_missing_file_and_nested_column(tmp_path: Path) -> None:
