@@ -22,7 +22,7 @@ FLOORS = [
     ("students", "distill", "generate"),
     ("train", "evaluate", "probes"),
     ("recipes", "report"),
-    ("cli", "web"),
+    ("cli", "web", "__main__"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,7 +1,7 @@
 """p(u): with what probability a sample's condition is swapped, as a function of how noisy it is.
 
 u is in [0, 1]; 1 is pure noise. All are vectorised over any shape. Formulas: arXiv 2504.02011, sec. 4.1 (exponential)
-and supplement D (the others); FACTS.md's table of means is asserted in the tests.
+and supplement D (the others); the means over u that follow from them are asserted in the tests.
 
 To add one: write a frozen dataclass below with a `name` and `__call__`, and put it into `KNOWN`.
 

@@ -40,6 +40,6 @@ class Condition:
 
     @staticmethod
     def stacked(rows: Sequence[Mapping[str, Tensor]], bound: Mapping[str, Tensor] | None = None) -> Condition:
-        """One condition from single rows, (…) each."""
+        """One condition from single rows, (...) each."""
         leaves = {path: torch.stack([row[path] for row in rows]) for path in (rows[0] if rows else {})}
         return Condition(leaves=leaves, bound=dict(bound or {}))

@@ -15,10 +15,12 @@ TOLERANCE = 2e-3
 
 
 def tensors(leaves: Leaves) -> dict[str, Tensor]:
+    """The leaves that are tensors."""
     return {path: value for path, value in leaves.items() if isinstance(value, Tensor)}
 
 
 def same(a: Tensor, b: Tensor) -> bool:
+    """Whether two recorded values are equal: integers exactly, floats within TOLERANCE of the largest."""
     if a.shape != b.shape:
         return False
     if not a.is_floating_point():
@@ -48,6 +50,7 @@ def find_x(whole: Recording, name: str) -> tuple[int, str, int]:
 
 
 def scalar(value: Any) -> float | None:
+    """The one number that a value holds, however often; None if it holds several or none."""
     if isinstance(value, Tensor):
         flat = value.detach().double().reshape(-1)
         return float(flat[0]) if flat.numel() and bool((flat == flat[0]).all()) and value.ndim <= 1 else None
@@ -83,6 +86,11 @@ def rounded(value: float) -> float:
 
 
 def refuse_per_step(whole: Recording, known: set[str], name: str) -> None:
+    """Nothing, if no further argument changes between the first and the last step.
+
+    Raises:
+        UserError: one does, by name.
+    """
     per_step = max(1, len(whole.calls) // len(whole.times))
     first, last = whole.calls[0], whole.calls[::per_step][-1]
     for path, value in tensors(first).items():

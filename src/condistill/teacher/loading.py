@@ -62,7 +62,8 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
 
     where = resolve(name)
     kwargs.setdefault("use_safetensors", True)
-    kwargs.setdefault("torch_dtype", torch.float32)
+    # diffusers renamed torch_dtype to dtype in 0.36; its old name still works with a warning
+    kwargs["dtype"] = kwargs.pop("torch_dtype", kwargs.get("dtype", torch.float32))
     try:
         pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
     except (OSError, ValueError, KeyError, AttributeError, json.JSONDecodeError, RuntimeError, TypeError) as error:

@@ -45,8 +45,10 @@ class Recording:
 def flatten(arguments: Mapping[str, Any], prefix: str = "") -> Leaves:
     """Nested mappings and sequences as one level of dotted paths.
 
-    >>> flatten({"t": 1, "cond": {"text": 2, "ids": [3]}})
-    {'t': 1, 'cond.text': 2, 'cond.ids.0': 3}
+    A list of plain numbers stays one leaf.
+
+    >>> flatten({"t": 1, "cond": {"text": 2, "ids": [3]}, "many": [{"a": 4}]})
+    {'t': 1, 'cond.text': 2, 'cond.ids': [3], 'many.0.a': 4}
     """
     leaves: Leaves = {}
     for name, value in arguments.items():

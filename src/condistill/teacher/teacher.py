@@ -8,49 +8,29 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from condistill.errors import UserError
-from condistill.maths.draws import generator
 from condistill.maths.noise_path import NoisePath, noise_path
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import Calibration, calibrate, run
+from condistill.teacher.calibrate import Calibration, calibrate
 from condistill.teacher.condition import Condition
+from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.recording import rebuild
+from condistill.teacher.sampling import Samples, joined, sample_once
 from condistill.teacher.taps import first_tensor
 
 if TYPE_CHECKING:
     from condistill.students import StudentPlan
 
-REMEMBERED_BYTES = 256 * 1024 * 1024
 CALL_OF_SAMPLING = ("num_inference_steps", "output_type", "generator", "latents")
-
-
-@dataclass(frozen=True)
-class Samples:
-    """What sampling gave for n keys.
-
-    Attributes:
-        latents: (n, *latent) float32, x0 in the denoiser's own space.
-        images: (n, h, w, 3) float32 in [0, 1], or None if only latents were asked for.
-        bound: bound arguments of the denoiser, path -> (n, ...), where they differ from the calibration's.
-    """
-
-    latents: Tensor
-    images: np.ndarray | None = None
-    bound: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Teacher:
@@ -67,8 +47,7 @@ class Teacher:
     def __init__(self, pipeline: Any, component: str, calibration: Calibration, *, plan: StudentPlan | None = None):
         self.pipeline, self.component, self.calibration, self.plan = pipeline, component, calibration, plan
         self.noise_path: NoisePath = noise_path(pipeline.scheduler)
-        self._remembered: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
-        self._remembered_bytes = 0
+        self._encoder = Encoder(pipeline, component, calibration)
         self._hash: str | None = None
 
     @classmethod
@@ -171,40 +150,10 @@ class Teacher:
             bound: path -> (b, ...): what belongs to each x0 and is never swapped; the calibration's row if not given.
         """
         keys = [keys] if isinstance(keys, str | int) else list(keys)
-        names = [_frozen(key) for key in keys]
-        missing = {name: key for name, key in zip(names, keys, strict=True) if name not in self._remembered}
-        fresh = dict(zip(missing, self._recorded(list(missing.values())), strict=True))
-        rows = [fresh[name] if name in fresh else self._remembered[name] for name in names]
-        self._remember(fresh)
+        rows = self._encoder.rows(keys)
         whole = {path: row.expand(len(keys), *row.shape) for path, row in self.calibration.bound.items()}
         given = {path: value.to(self.device) for path, value in (bound or {}).items()}
         return Condition.stacked(rows, {**whole, **given})
-
-    def _recorded(self, keys: list[Key]) -> list[dict[str, Tensor]]:
-        found, rows = self.calibration, []
-        if not keys:
-            return []
-        if found.null_rows and found.null_key in keys:
-            others = [key for key in keys if key != found.null_key]
-            known = dict(zip(map(_frozen, others), self._recorded(others), strict=True))
-            return [known.get(_frozen(key), dict(found.null_rows)) for key in keys]
-        for start in range(0, len(keys), 64):
-            some = keys[start : start + 64]
-            recording, _ = run(self.pipeline, self.network, some, call=found.call, mode="stop")
-            leaves = recording.calls[0]
-            n = len(some)
-            blocks = {path: leaves[path][n * k : n * (k + 1)].detach() for path, k in found.key_paths.items()}
-            rows += [{path: block[i].clone() for path, block in blocks.items()} for i in range(n)]
-        return rows
-
-    def _remember(self, fresh: Mapping[str, dict[str, Tensor]]) -> None:
-        """Keeps the newest encodings within REMEMBERED_BYTES; the oldest leave first."""
-        for name, row in fresh.items():
-            self._remembered[name] = row
-            self._remembered_bytes += sum(value.nbytes for value in row.values())
-        while self._remembered_bytes > REMEMBERED_BYTES and len(self._remembered) > 1:
-            _, row = self._remembered.popitem(last=False)
-            self._remembered_bytes -= sum(value.nbytes for value in row.values())
 
     def arguments(
         self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
@@ -266,37 +215,10 @@ class Teacher:
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
         parts = [
-            self._sample(keys[k : k + batch], seeds[k : k + batch], dict(call or {}), output)
+            sample_once(self, keys[k : k + batch], seeds[k : k + batch], call=dict(call or {}), output=output)
             for k in range(0, len(keys), batch)
         ]
-        images = None if parts[0].images is None else np.concatenate([p.images for p in parts])  # type: ignore[misc]
-        bound = {path: torch.cat([p.bound[path] for p in parts]) for path in parts[0].bound}
-        return Samples(torch.cat([p.latents for p in parts]), images, bound)
-
-    def _sample(self, keys: Sequence[Key], seeds: list[tuple[int, int]], call: dict[str, Any], output: str) -> Samples:
-        generators = [generator(s, "sample", k) for s, k in seeds]
-        parameters = inspect.signature(type(self.pipeline).__call__).parameters
-        if "output_type" in parameters:
-            call["output_type"] = "latent" if output == "latent" else "np"
-        self.network.eval()
-        recording, _ = run(self.pipeline, self.network, keys, call=call, mode="real", generators=generators)
-        if recording.last is None:
-            raise UserError(f"{type(self.pipeline).__name__} took no step; num_inference_steps must be at least 1")
-        images = None
-        if output != "latent":
-            found = getattr(recording.result, "images", None)
-            images = None if found is None else np.asarray(found, dtype=np.float32)
-        latents = recording.last[: len(keys)].detach().float().cpu()
-        return Samples(latents, images, self._bound_rows(recording.calls[0], len(keys)))
-
-    def _bound_rows(self, leaves: Mapping[str, Any], n: int) -> dict[str, Tensor]:
-        """Bound rows of a recorded call that differ from the calibration's: what must be kept with each x0."""
-        found, rows = self.calibration, {}
-        for path, usual in found.bound.items():
-            value = leaves[found.x_path][:n, -found.extra_channels :] if path.endswith("+") else leaves[path][:n]
-            if not torch.equal(value, usual.to(value).expand_as(value)):
-                rows[path] = value.detach().float().cpu()
-        return rows
+        return joined(parts)
 
     def save(self, folder: str | Path) -> Path:
         """The pipeline folder, written as safetensors; `DiffusionPipeline.from_pretrained` reads it."""
@@ -309,10 +231,6 @@ class Teacher:
         if self._hash is None:
             self._hash = pipeline_hash(self.pipeline)
         return self._hash
-
-
-def _frozen(key: Key) -> str:
-    return json.dumps(key, sort_keys=True, ensure_ascii=False, default=repr)
 
 
 def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:

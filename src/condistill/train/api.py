@@ -85,14 +85,9 @@ def distill(
 
     Source: arXiv 2504.02011, algorithm 1 and training recipe.
     """
-    known = {field.name for field in dataclasses.fields(TrainOptions)}
-    for name in options:
-        if name not in known:
-            raise unknown_name("option of distill", name, known)
-    wanted = TrainOptions(steps=steps, batch=batch, **options)
+    wanted = _options(steps, batch, options)
     weights = loss if isinstance(loss, LossWeights) else _weights(loss or {})
     students = list(student) if isinstance(student, Sequence) else [student]
-    out = Path(out)
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call)
@@ -107,12 +102,7 @@ def distill(
     if wanted.p_null > 0 and teacher.null_key is None:
         raise UserError("this teacher has no null condition; set p_null to 0")
     accelerator = _accelerator(teacher, wanted)
-    several = len(students) > 1
-    arms = [
-        _arm(k, one, wanted, weights, accelerator, out / f"log-{k}.jsonl" if several else out / "log.jsonl")
-        for k, one in enumerate(students)
-    ]
-    settings = _settings(teacher, students, opened, method, wanted)
+    arms = _arms(students, wanted, weights, accelerator, Path(out))
     done = train(
         teacher,
         arms,
@@ -121,18 +111,32 @@ def distill(
         options=wanted,
         accelerator=accelerator,
         network=_asked_network(teacher, wanted),
-        settings=settings,
-        folder=out,
+        settings=_settings(teacher, students, opened, method, wanted),
+        folder=Path(out),
         progress=progress,
     )
+    _save(arms, wanted, accelerator, Path(out))
+    return Result(student=students[0], students=tuple(students), folder=Path(out), steps=done)
+
+
+def _options(steps: int, batch: int, given: Mapping[str, Any]) -> TrainOptions:
+    known = {field.name for field in dataclasses.fields(TrainOptions)}
+    for name in given:
+        if name not in known:
+            raise unknown_name("option of distill", name, known)
+    return TrainOptions(steps=steps, batch=batch, **given)
+
+
+def _save(arms: Sequence[Arm], options: TrainOptions, accelerator: Any, out: Path) -> None:
+    """Puts the weights that are to be kept into the students and writes their pipeline folders."""
     for k, arm in enumerate(arms):
-        if wanted.save == "ema":
-            arm.ema.copy_to(bare(arm.pupil).network.parameters())
-        bare(arm.pupil).network.eval()
+        network = bare(arm.pupil).network
+        if options.save == "ema":
+            arm.ema.copy_to(network.parameters())
+        network.eval()
         if accelerator.is_main_process:
-            arm.student.save(out / "students" / str(k) if several else out / "student")
+            arm.student.save(out / "students" / str(k) if len(arms) > 1 else out / "student")
     accelerator.wait_for_everyone()
-    return Result(student=students[0], students=tuple(students), folder=out, steps=done)
 
 
 def whole_corpus(given: Any, cache: Cache) -> Any:
@@ -175,7 +179,17 @@ def _accelerator(teacher: Any, options: TrainOptions) -> Any:
     return Accelerator(mixed_precision=options.precision, cpu=on_cpu)
 
 
-def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Path) -> Arm:
+def _arms(
+    students: Sequence[Any], options: TrainOptions, weights: LossWeights, accelerator: Any, out: Path
+) -> list[Arm]:
+    names = ["log.jsonl"] if len(students) == 1 else [f"log-{k}.jsonl" for k in range(len(students))]
+    return [
+        _arm(k, student, options, weights, accelerator, Log(out / name))
+        for k, (student, name) in enumerate(zip(students, names, strict=True))
+    ]
+
+
+def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Log) -> Arm:
     from diffusers.training_utils import EMAModel
 
     network = student.network
@@ -191,7 +205,7 @@ def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, 
     # from the initialised student, not from a random one
     ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
     wrapped, optimizer = accelerator.prepare(pupil, adamw(pupil, options))
-    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=Log(log))
+    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log)
 
 
 def _asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
