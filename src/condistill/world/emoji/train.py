@@ -1,7 +1,9 @@
 """Trains the embedded emoji teacher and its judge: python -m condistill.world.emoji.train --minutes 80 --out DIR
 
-Four stages: the text encoder, the autoencoder, the denoiser ("teacher"), the judge. Each keeps its state in DIR/state
-and goes on from there when started again; DIR/pipeline and DIR/judge are the result, the same files on any device.
+Five stages: the text encoder, the autoencoder, its decoder once more, the denoiser ("teacher"), the judge. Each keeps
+its state in DIR/state and goes on from there when started again; one that has had its time is not repeated. Once the
+autoencoder stands, the last three can run side by side (--stages). DIR/pipeline is the result, the judge in it; the
+files are the same on any device.
 Needs the extra `world` and the Debian packages fonts-noto-color-emoji and unicode-data.
 """
 
@@ -122,13 +124,15 @@ def train_judge(training: Training) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the stages that were asked for, in their order."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--minutes", type=float, required=True, help="time for all four stages together")
+    parser.add_argument("--minutes", type=float, required=True, help="time for all stages together")
     parser.add_argument("--size", type=int, default=64, help="edge of the images in pixels, a multiple of 32")
     parser.add_argument("--out", type=Path, required=True, help="folder for the states and the result")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="processor threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", default=",".join(SHARES), help=f"some of {','.join(SHARES)}")
     chosen = parser.parse_args(arguments)
+    from condistill.world.emoji import pipeline
+
     torch.set_num_threads(chosen.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = Training(chosen.out, chosen.minutes, chosen.size, device, chosen.seed)
@@ -143,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stage in SHARES:
         if stage in chosen.stages.split(","):
             run[stage](training)
+    if pipeline.write_result(chosen.out, chosen.out / "pipeline"):
+        print(f"wrote {chosen.out / 'pipeline'}")
 
 
 if __name__ == "__main__":
