@@ -15,7 +15,7 @@ from torch.nn import functional
 from condistill.maths import draws
 from condistill.world.emoji.concepts import COLOURS, CONCEPTS
 from condistill.world.emoji.text import NO_COLOUR, NO_CONCEPT, Captions, draw_captions
-from condistill.world.emoji.timed import Budget, train_timed
+from condistill.world.emoji.timed import Budget, placed, train_timed
 
 CHANNELS = (64, 128, 128)
 BATCH = 128
@@ -84,12 +84,13 @@ def train_denoiser(
     torch.manual_seed(budget.seed)
     channels, size = pairs.latents.shape[1], pairs.latents.shape[2]
     make = {"latent_channels": channels, "latent_size": size, "text_width": pairs.encode([""]).shape[-1]}
-    network = make_denoiser(**make).to(budget.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    average = make_denoiser(**make).to(budget.device).requires_grad_(False)  # pyright: ignore[reportArgumentType]
+    network = placed(make_denoiser(**make), budget.device)
+    average = placed(make_denoiser(**make), budget.device).requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), lr=PEAK_LR, betas=(0.9, 0.99), weight_decay=1e-4)
     alphas_bar = make_sampler().alphas_cumprod.to(budget.device)
-    parameters, averaged = list(network.parameters()), list(average.parameters())
+    parameters: tuple[Tensor, ...] = tuple(network.parameters())
+    averaged: tuple[Tensor, ...] = tuple(average.parameters())
 
     def step(number: int) -> dict[str, float]:
         samples = draws.numbers(number * BATCH, BATCH)

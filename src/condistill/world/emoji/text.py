@@ -19,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from condistill.maths import draws
 from condistill.world.emoji.concepts import ALIASES, COLOURS, CONCEPTS, article, caption
-from condistill.world.emoji.timed import Budget, train_timed
+from condistill.world.emoji.timed import Budget, placed, train_timed
 
 WIDTH = 96
 MAX_TOKENS = 16
@@ -121,8 +121,15 @@ def _merges(bpe: Tokenizer) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
 
 
+def _special(tokenizer: CLIPTokenizer) -> tuple[int, int]:
+    bos, eos = (tokenizer.convert_tokens_to_ids(token) for token in ("<|startoftext|>", "<|endoftext|>"))
+    assert isinstance(bos, int) and isinstance(eos, int)
+    return bos, eos
+
+
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     """An untrained text model of the size that the world needs."""
+    bos, eos = _special(tokenizer)
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -132,9 +139,9 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
             num_hidden_layers=2,
             num_attention_heads=4,
             max_position_embeddings=MAX_TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=bos,
+            eos_token_id=eos,
+            pad_token_id=eos,
         )
     )
 
@@ -161,15 +168,17 @@ def tokenize(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Int[Tensor, "n f
 def train_text_encoder(tokenizer: CLIPTokenizer, budget: Budget) -> CLIPTextModel:
     """The trained text model: from the end of the text on, every position carries the code of what it asks for."""
     torch.manual_seed(budget.seed)
-    model = make_text_encoder(tokenizer).to(budget.device)  # pyright: ignore[reportArgumentType]
+    model = placed(make_text_encoder(tokenizer), budget.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     concept_codes, colour_codes = (table.to(budget.device) for table in codes(budget.seed))
+
+    _, eos = _special(tokenizer)
 
     def step(number: int) -> dict[str, float]:
         drawn = draw_captions(budget.seed, "text", draws.numbers(number * BATCH, BATCH), main=0.25)
         ids = tokenize(tokenizer, drawn.texts).to(budget.device)
         wanted = concept_codes[torch.from_numpy(drawn.concept)] + colour_codes[torch.from_numpy(drawn.colour)]
-        ended = (ids == tokenizer.eos_token_id).float()  # (n, f): the end and the padding after it
+        ended = ids.eq(eos).float()  # (n, f): the end and the padding after it
         error = (model(ids).last_hidden_state - wanted[:, None]).square().mean(dim=-1)
         loss = (error * ended).sum() / ended.sum()
         optimizer.zero_grad()

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from condistill.files import atomic
 from condistill.progress import Progress
 
+M = TypeVar("M", bound=nn.Module)
 WARMUP_STEPS = 150
 SAVE_EVERY_SECONDS = 60.0
 
@@ -26,6 +28,12 @@ class Budget:
     state: Path
     device: torch.device
     seed: int = 0
+
+
+def placed(module: M, device: torch.device) -> M:
+    """The module on the device, its convolutions laid out with the channels last, as they run fastest."""
+    nn.Module.to(module, device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return module
 
 
 def lr_factor(step: int, spent: float) -> float:

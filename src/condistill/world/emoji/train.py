@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from condistill.world.emoji.render import Renders, render_all
-from condistill.world.emoji.timed import Budget
+from condistill.world.emoji.timed import Budget, placed
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderTiny
@@ -98,9 +98,9 @@ def train_teacher(training: Training) -> None:
 
     from condistill.world.emoji import teacher, text, vae
 
-    model = AutoencoderTiny.from_pretrained(training.out / "vae").to(training.device)
+    model = placed(AutoencoderTiny.from_pretrained(training.out / "vae"), training.device)
     tokenizer = CLIPTokenizer.from_pretrained(training.out / "tokenizer")
-    encoder = CLIPTextModel.from_pretrained(training.out / "text_encoder").to(training.device)
+    encoder = placed(CLIPTextModel.from_pretrained(training.out / "text_encoder"), training.device)
     latents = vae.encode_all(model, torch.from_numpy(training.renders().images).to(training.device))
     pairs = teacher.Pairs(latents, lambda texts: text.encode(encoder, tokenizer, texts))
     unet = training.out / "unet"
@@ -114,7 +114,7 @@ def train_judge(training: Training) -> None:
     from condistill.world.emoji import judge, judge_training
 
     renders = render_all(judge.SIZE)
-    vae = AutoencoderTiny.from_pretrained(training.out / "vae").to(training.device)
+    vae = placed(AutoencoderTiny.from_pretrained(training.out / "vae"), training.device)
     network = judge_training.train_judge(renders, vae, training.budget("judge"))
     judge_training.save_judge(network, training.out / "judge")
     found = judge_training.accuracy(judge.Judge.load(training.out / "judge"), renders, vae.cpu())

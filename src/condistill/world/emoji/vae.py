@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from condistill.maths import draws
 from condistill.world.emoji.render import Renders
-from condistill.world.emoji.timed import Budget, train_timed
+from condistill.world.emoji.timed import Budget, placed, train_timed
 
 LATENT_CHANNELS = 16
 CHANNELS = 64
@@ -56,7 +56,7 @@ def train_autoencoder(renders: Renders, budget: Budget) -> AutoencoderTiny:
     """
     torch.manual_seed(budget.seed)
     device = budget.device
-    vae = make_autoencoder().to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    vae = placed(make_autoencoder(), device)
     norm = nn.BatchNorm2d(LATENT_CHANNELS, affine=False, momentum=0.02).to(device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     images = torch.from_numpy(renders.images).to(device)
@@ -88,7 +88,7 @@ def refine_decoder(vae: AutoencoderTiny, renders: Renders, budget: Budget) -> Au
     A denoiser can learn on the latents meanwhile.
     """
     device = budget.device
-    vae = vae.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    vae = placed(vae, device)
     optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     images = torch.from_numpy(renders.images).to(device)
     latents = encode_all(vae, images)
