@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -91,6 +92,11 @@ class Holdout(Selected):
         self.report = HoldoutReport(len(is_unseen), len(unseen), dict(words.most_common()), tuple(examples))
         chosen = unseen if keep == "unseen" else np.flatnonzero(~is_unseen)
         super().__init__(source, chosen, how={"holdout": pattern.pattern[:200], "keep": keep})
+
+    def describe(self) -> dict[str, Any]:
+        """The source's description, the rule, and how many rows it cut, by word."""
+        words = dict(list(self.report.by_word.items())[:20])
+        return {**super().describe(), "num_unseen": self.report.num_unseen, "by_word": words}
 
 
 class Unique(Selected):

@@ -90,12 +90,14 @@ class Run:
 
     def cache(self, *, repair: bool = False) -> Cache:
         """D, made as far as it is missing."""
-        from condistill.corpus import corpus
+        from condistill.corpus import Holdout, corpus
         from condistill.generate import generate
 
         data = self.recipe.data
         self._say(f"D: latents of {self.recipe.teacher.load} in {self.cache_folder}")
         prompts = corpus(data.prompts)
+        if isinstance(prompts, Holdout):
+            self._say(f"prompts: {prompts.report}")
         keys = [prompts[k] for k in range(len(prompts))]
         return generate(
             self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,

@@ -62,6 +62,7 @@ def test_holdout_by_words_takes_whole_words_in_any_number() -> None:
     assert list(seen) == ["a foxglove", "the sea"]
     assert sorted([*seen, *unseen]) == sorted(TEXTS)
     assert unseen.report.num_unseen == 5 and unseen.report.by_word["foxes"] == 1
+    assert unseen.describe()["by_word"]["foxes"] == unseen.describe()["num_unseen"] - 4 == 1
     assert "held out 5 of 7 rows" in str(unseen.report) and unseen.report.examples[0] == "a red fox"
 
 
