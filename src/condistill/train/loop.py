@@ -102,7 +102,9 @@ def train(
         for arm in arms:
             arm.log.rewind(step)
             if step == 0:
-                arm.log.write({"event": "start", "step": 0, **settings, "steps": options.steps})
+                about = {"steps": options.steps, "batch": options.batch, "seed": options.seed}
+                size = sum(p.numel() for p in bare(arm.pupil).network.parameters())
+                arm.log.write({"event": "start", "step": 0, **about, "parameters": size, **settings})
 
     share = options.batch // accelerator.num_processes
     micro = min(options.micro_batch or share, share)
