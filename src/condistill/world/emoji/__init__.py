@@ -54,6 +54,6 @@ def default_call() -> dict[str, Any]:
 
 def judge() -> Judge:
     """The judge that ships with the package, for evaluation only."""
-    from condistill.world.emoji.judge import Judge
+    from condistill.world.emoji.judge import shipped
 
-    return Judge.load(folder() / "judge")
+    return shipped()

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from condistill.callable_package import make_callable
 from condistill.errors import UserError
 from condistill.files import load_tensors, sha256
 from condistill.world.emoji.concepts import COLOURS, CONCEPTS
@@ -104,3 +105,12 @@ class Judge:
         probability, index = concept.softmax(dim=1).max(dim=1)
         index = torch.where(index == len(CONCEPTS), NOTHING, index)
         return Judgement(index.numpy(), colour.argmax(dim=1).numpy(), probability.numpy(), features.numpy())
+
+
+def shipped() -> Judge:
+    """The judge that ships with the package."""
+    return Judge.load(Path(__file__).parent / "weights" / "judge")
+
+
+# importing this module puts it in the place of the function `emoji.judge`; so it is called like it
+make_callable(__name__, f"{__name__}:shipped")

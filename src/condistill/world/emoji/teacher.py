@@ -59,6 +59,7 @@ def make_sampler() -> DPMSolverMultistepScheduler:
         beta_schedule="scaled_linear",
         prediction_type="v_prediction",
         timestep_spacing="trailing",
+        steps_offset=1,  # without effect on trailing steps; StableDiffusionPipeline warns of any other (diffusers 0.42)
     )
 
 
