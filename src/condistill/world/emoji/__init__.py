@@ -49,7 +49,7 @@ def folder() -> Path:
 
 def default_call() -> dict[str, Any]:
     """The pipeline's call arguments with which the teacher samples best."""
-    return {"num_inference_steps": 15, "guidance_scale": 2.5}
+    return {"num_inference_steps": 12, "guidance_scale": 2.0}
 
 
 def judge() -> Judge:

@@ -1,4 +1,4 @@
-"""Trains the embedded emoji teacher and its judge: python -m condistill.world.emoji.train --minutes 80 --out DIR
+"""Trains the embedded emoji teacher and its judge: python -m condistill.world.emoji.train --minutes 70 --out DIR
 
 Five stages: the text encoder, the autoencoder, its decoder once more, the denoiser ("teacher"), the judge. Each keeps
 its state in DIR/state and goes on from there when started again; one that has had its time is not repeated. Once the
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderTiny
 
 # The share of the minutes that each stage gets.
-SHARES = {"text": 0.02, "vae": 0.11, "decoder": 0.15, "teacher": 0.64, "judge": 0.08}
+SHARES = {"text": 0.03, "vae": 0.15, "decoder": 0.28, "teacher": 0.46, "judge": 0.08}
 
 
 @dataclass(frozen=True)
