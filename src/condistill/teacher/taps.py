@@ -27,10 +27,7 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
         ValueError: no module of that name; a tapped module did not run; a feature without gradient.
     """
     features: dict[str, Tensor] = {}
-    known = dict(network.named_modules())
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise ValueError(f"no module {missing[0]!r} to tap in {type(network).__name__}")
+    modules = {name: _module(network, name) for name in names}
 
     def keep(name: str) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
@@ -39,7 +36,7 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
 
         return hook
 
-    handles = [known[name].register_forward_hook(keep(name)) for name in names]
+    handles = [module.register_forward_hook(keep(name)) for name, module in modules.items()]
     try:
         yield features
     finally:
@@ -53,6 +50,13 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
                 f"the student's feature {name!r} carries no gradient, so its loss would train nothing; "
                 "use non-re-entrant gradient checkpointing, or drop this tap"
             )
+
+
+def _module(network: nn.Module, name: str) -> nn.Module:
+    try:
+        return network.get_submodule(name)
+    except AttributeError:
+        raise ValueError(f"no module {name!r} to tap in {type(network).__name__}") from None
 
 
 def first_tensor(output: Any) -> Tensor:
