@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -23,6 +25,16 @@ TITLES = {
 }
 
 
+def draw(axes: Sequence[Any], files: Sequence[Path]) -> None:
+    """One picture per axis, without frame and ticks."""
+    for axis, file in zip(axes, files, strict=False):
+        axis.imshow(plt.imread(file), interpolation="lanczos")
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", type=Path)
@@ -32,22 +44,15 @@ def main() -> None:
     index = json.loads((chosen.run / "samples" / "index.json").read_text())
     models = sorted(index["models"], key=["teacher", "without", "with"].index)
     columns = max(len(index["models"][models[0]][group]) for group in chosen.groups)
-    rows = len(models) * len(chosen.groups)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.9 + 1.5, rows * 0.95), squeeze=False)
-    for g, group in enumerate(chosen.groups):
-        for m, model in enumerate(models):
-            line = axes[g * len(models) + m]
-            for axis, name in zip(line, index["models"][model][group], strict=False):
-                axis.imshow(plt.imread(chosen.run / "samples" / name), interpolation="lanczos")
-            for axis in line:
-                axis.set_xticks([])
-                axis.set_yticks([])
-                axis.spines[:].set_visible(False)
+    size = (columns * 0.9 + 1.6, len(chosen.groups) * (len(models) * 0.92 + 0.35))
+    figure = plt.figure(figsize=size)
+    for part, group in zip(figure.subfigures(len(chosen.groups), 1, squeeze=False).flat, chosen.groups, strict=True):
+        axes = part.subplots(len(models), columns, squeeze=False)
+        part.subplots_adjust(left=1.6 / size[0], right=0.995, top=0.89, bottom=0.01, wspace=0.03, hspace=0.03)
+        axes[0][0].set_title(TITLES.get(group, group), loc="left", fontsize=10)
+        for model, line in zip(models, axes, strict=True):
+            draw(line, [chosen.run / "samples" / name for name in index["models"][model][group]])
             line[0].set_ylabel(TITLES.get(model, model), rotation=0, ha="right", va="center", fontsize=9)
-        axes[g * len(models)][0].set_title(TITLES.get(group, group), loc="left", fontsize=10)
-    figure.subplots_adjust(
-        left=1.5 / (columns * 0.9 + 1.5), right=0.995, top=0.95, bottom=0.005, wspace=0.03, hspace=0.03
-    )
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(chosen.out, dpi=110)
     print(f"written to {chosen.out}")
