@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     chosen = parser.parse_args()
     program = [sys.executable, "-m", "condistill"]
-    from condistill.generate import versions
+    from condistill.versions import versions
 
     found: dict[str, Any] = {
         "command": "python benchmarks/must_reach.py" + (" --demo DIR" if chosen.demo else ""),

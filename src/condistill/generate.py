@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from condistill.files import require_free
 from condistill.maths.draws import integers, numbers
 from condistill.maths.randomise import Key
 from condistill.progress import Progress
+from condistill.versions import versions
 
 SEED_RANGE = 2**48
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -119,18 +118,6 @@ def _paths(parts: Iterable[Any]) -> list[str]:
     if any(paths != found[0] for paths in found):
         raise UserError("some items have bound arguments that others lack; give every item the same call arguments")
     return sorted(found[0])
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("condistill", "torch", "diffusers", "transformers", "accelerate")
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 make_callable(__name__, "condistill.generate:generate")

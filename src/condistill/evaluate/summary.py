@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,12 @@ from condistill.evaluate.judging import Judging
 from condistill.evaluate.metrics import Material, Measured, Metric, describe
 from condistill.evaluate.results import Comparison, ModelResult, Score
 from condistill.maths.randomise import Key
+from condistill.versions import versions
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
 BASELINES = ("without", "baseline", "plain")  # names that an arm to compare against usually has
-_LIBRARIES = ("condistill", "torch", "diffusers", "transformers", "numpy")
 
 Scores = Mapping[str, Mapping[str, Measured]]  # group -> metric -> measured
 
@@ -122,7 +121,7 @@ def protocol_record(
         "reference": reference,
         "interval": "95 %, over prompts and seeds of the images, for these weights; not over training seeds",
         "metrics": {m.name: describe(m) for m in metrics},
-        "versions": _versions(),
+        "versions": versions(),
         "machine": _machine(teacher),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -130,16 +129,6 @@ def protocol_record(
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list | dict | None) else str(type(value).__name__)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for library in _LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _machine(teacher: Teacher) -> dict[str, Any]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from condistill import __version__
 from condistill.errors import UserError
 from condistill.files import write_atomic
 from condistill.recipes import strict_yaml
 from condistill.recipes.load import FILE
 from condistill.recipes.schema import Recipe
+from condistill.versions import versions
 
 _OURS = ("# the recipe of this run", "# written by")
-_LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "numpy")
 
 # what may change between two calls of one run: how long, how much is said and kept, and how the same batch is cut.
 # The training part is condistill.train.options.FREE_TO_CHANGE; a test keeps them equal.
@@ -29,12 +26,6 @@ MAY_CHANGE = (
     "train.micro_batch",
     "data.batch",
 )
-
-
-def versions() -> dict[str, str]:
-    """Name -> version of condistill, Python and the libraries that numbers depend on; none of them is imported."""
-    found = {"condistill": __version__, "python": platform.python_version()}
-    return found | {name: importlib.metadata.version(name) for name in _LIBRARIES}
 
 
 def dump_recipe(recipe: Recipe, *, comments: str = "") -> str:
