@@ -80,7 +80,7 @@ def generate(
         shard_items=shard_items,
         latent_shape=tuple(teacher.latent_shape),
         dtype=dtype,
-        noise={**teacher.noise_path.describe(), "scheduler": type(teacher.pipeline.scheduler).__name__},
+        noise={**teacher.noise_path.describe(), "scheduler": type(teacher.scheduler).__name__},
         versions=versions(),
     )
     item_bytes = int(np.prod(teacher.latent_shape)) * DTYPES[dtype].itemsize

@@ -27,7 +27,7 @@ from condistill.maths.draws import normal, uniforms
 from condistill.maths.noise_path import NoisePath
 from condistill.maths.p_random import PRandom
 from condistill.maths.randomise import Key, Randomised, randomise
-from condistill.teacher.taps import first_tensor, taps
+from condistill.teacher.taps import taps
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ def distillation_step(
     names = list(dict.fromkeys(pair.teacher for some in pairs for pair in some))
     with torch.no_grad(), taps(network, names) as t_k:
         asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
-        teacher_out = first_tensor(network(**asked))
+        teacher_out = teacher.prediction(network(**asked))
 
     task = None
     if method.weights.task:
-        kind = prediction_type(teacher.pipeline.scheduler)
+        kind = prediction_type(teacher.scheduler)
         target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
         task = (target, torch.from_numpy(~drawn.keys.swapped).to(device))
 
@@ -113,6 +113,7 @@ def distillation_step(
         features: dict[str, tuple[Tensor, Tensor]] = {
             pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
         }
+        student_out = teacher.prediction(student_out)
         losses.append(combine(student_out, teacher_out, features, weights=method.weights, task=task))
     return losses
 

@@ -115,7 +115,7 @@ def protocol_record(
         "n": {items.group: len(items) for items in groups},
         "distinct_prompts": {items.group: len({str(key) for key in items.keys}) for items in groups},
         "pipeline": type(teacher.pipeline).__name__,
-        "scheduler": type(teacher.pipeline.scheduler).__name__,
+        "scheduler": type(teacher.scheduler).__name__,
         "teacher": teacher.hash,
         "judge": judging.identity if judging else None,
         "reference": reference,

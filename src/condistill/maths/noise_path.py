@@ -1,7 +1,7 @@
 """Noise paths: from x0 and eps to x_t, as the teacher's own scheduler defines it.
 
-Two kinds, one interface. `t` is always the scheduler's own time, (b,); u(t) in [0, 1] is the share of the way to pure
-noise and is what p(u) takes.
+Variance preserving, flow matching, or measured on the scheduler itself; one interface. `t` is always the scheduler's
+own time, (b,); u(t) in [0, 1] is the share of the way to pure noise and is what p(u) takes.
 
 >>> path = FlowPath(num_steps=1000)
 >>> path.add_noise(torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([250.0]))
@@ -10,6 +10,8 @@ tensor([[0.2500, 0.2500]])
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,10 +98,12 @@ class FlowPath(_Gaussian):
     Attributes:
         num_steps: T, the scale of the scheduler's time.
         shift: training times are shifted as the scheduler shifts its own: s -> shift s / (1 + (shift - 1) s).
+        inverted: the scheduler counts from 0 (pure noise) to T (no noise), as Mochi's does.
     """
 
     num_steps: int = 1000
     shift: float = 1.0
+    inverted: bool = False
 
     def alpha(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """1 - s, (b,) float32."""
@@ -107,7 +111,8 @@ class FlowPath(_Gaussian):
 
     def sigma(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """s = t / T, (b,) float32."""
-        return t.float() / self.num_steps
+        s = t.float() / self.num_steps
+        return 1.0 - s if self.inverted else s
 
     def u(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """s."""
@@ -117,28 +122,174 @@ class FlowPath(_Gaussian):
         """Times in (0, T], float32 (b,): s uniform, then shifted."""
         s = 1.0 - uniform.double()
         s = self.shift * s / (1.0 + (self.shift - 1.0) * s)
-        return (s * self.num_steps).float()
+        return ((1.0 - s if self.inverted else s) * self.num_steps).float()
 
     def describe(self) -> dict[str, Any]:
         """The kind and numbers that tell two paths apart, for the manifest of D."""
-        return {"kind": "flow", "num_steps": self.num_steps, "shift": self.shift}
+        found = {"kind": "flow", "num_steps": self.num_steps, "shift": self.shift}
+        return {**found, "inverted": True} if self.inverted else found
+
+
+@dataclass(frozen=True, eq=False)
+class TablePath(_Gaussian):
+    """Any Gaussian process, measured on the scheduler's own steps; it is known at those times only.
+
+    Attributes:
+        table: (T,) float64 the scheduler's times, from pure noise down.
+        alphas, sigmas: (T,) float64, of what the denoiser is given (EDM scales its input).
+        name: of the scheduler.
+    """
+
+    table: Tensor
+    alphas: Tensor
+    sigmas: Tensor
+    name: str = ""
+
+    def _index(self, t: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
+        return (t.double().unsqueeze(-1) - self.table.to(t.device)).abs().argmin(dim=-1)
+
+    def alpha(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """(b,) float32."""
+        return self.alphas.to(t.device)[self._index(t)].float()
+
+    def sigma(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """(b,) float32."""
+        return self.sigmas.to(t.device)[self._index(t)].float()
+
+    def u(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The share of the scheduler's steps from here to no noise."""
+        return 1.0 - self._index(t).float() / len(self.table)
+
+    def times(self, uniform: Float[Tensor, " b"]) -> Shaped[Tensor, " b"]:
+        """Times of the table, float32 (b,); larger draws give more noise."""
+        index = ((1.0 - uniform.double()) * len(self.table)).long().clamp(max=len(self.table) - 1)
+        return self.table.to(uniform.device)[index].float()
+
+    def describe(self) -> dict[str, Any]:
+        """The kind and numbers that tell two paths apart, for the manifest of D."""
+        ends = [0, len(self.table) // 2, len(self.table) - 1]
+        return {
+            "kind": "table",
+            "num_steps": len(self.table),
+            "sigmas": [float(f"{float(self.sigmas[k] / self.alphas[k]):.6g}") for k in ends],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Between(_Gaussian):
+    """A path of which only the times from `low` to `high` are drawn: those at which an expert for them is called."""
+
+    path: Any
+    low: float
+    high: float
+
+    def alpha(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """As the whole path's."""
+        return self.path.alpha(t)
+
+    def sigma(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """As the whole path's."""
+        return self.path.sigma(t)
+
+    def u(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """As the whole path's."""
+        return self.path.u(t)
+
+    def times(self, uniform: Float[Tensor, " b"]) -> Shaped[Tensor, " b"]:
+        """The whole path's draws, those outside mapped inside in order."""
+        grid = self.path.times((torch.arange(4096, dtype=torch.float64) + 0.5) / 4096)
+        inside = grid[(grid >= self.low) & (grid <= self.high)].to(uniform.device)
+        return inside[(uniform.double() * len(inside)).long().clamp(max=len(inside) - 1)]
+
+    def describe(self) -> dict[str, Any]:
+        """The kind and numbers that tell two paths apart, for the manifest of D."""
+        return {**self.path.describe(), "between": [self.low, min(self.high, 1e9)]}
+
+
+def between(path: NoisePath, time_range: tuple[float, float] | None) -> NoisePath:
+    """The path, restricted to a range of the scheduler's times where one is given.
+
+    Raises:
+        UserError: none of the path's times lies in it.
+    """
+    if time_range is None:
+        return path
+    found = Between(path, *time_range)
+    try:
+        found.times(torch.tensor([0.5]))
+    except IndexError:
+        raise UserError(f"no time of the noise path lies between {time_range[0]:g} and {time_range[1]:g}") from None
+    return found
+
+
+# their x_t is made by arithmetic that a denoiser's input and the scheduler's sample do not share
+_NOT_GAUSSIAN = ("VQDiffusion", "Amused", "SCM", "KarrasVe", "ScoreSde", "RePaint", "IPNDM")
 
 
 def noise_path(scheduler: Any) -> NoisePath:
-    """The forward process that a diffusers scheduler's config describes.
+    """The forward process of a diffusers scheduler: by its config, or measured on its own steps.
 
     Raises:
-        UserError: the scheduler is neither variance preserving (betas) nor flow matching (sigmas).
+        UserError: no Gaussian process, by name.
     """
     config, name = scheduler.config, type(scheduler).__name__
-    is_flow = name.startswith("FlowMatch") or config.get("use_flow_sigmas") or config.get("use_flow_sigma")
+    is_flow = (
+        name.startswith(("FlowMatch", "LTXEulerAncestralRF"))
+        or config.get("use_flow_sigmas")
+        or config.get("use_flow_sigma")
+    )
     if is_flow or config.get("prediction_type") in ("flow_prediction", "flow"):
         shift = config.get("shift") or config.get("flow_shift") or 1.0
-        return FlowPath(num_steps=int(config.get("num_train_timesteps", 1000)), shift=float(shift))
+        steps, inverted = int(config.get("num_train_timesteps", 1000)), bool(config.get("invert_sigmas"))
+        return FlowPath(num_steps=steps, shift=float(shift), inverted=inverted)
     table = getattr(scheduler, "alphas_cumprod", None)
-    if table is None or name.startswith(("EDM", "CM", "TCD")):
+    kind = (config.get("timestep_type"), config.get("prediction_type"))
+    is_continuous = kind == ("continuous", "v_prediction") or name.startswith("EDM")
+    if table is not None and not is_continuous and not name.startswith(_NOT_GAUSSIAN):
+        return VPPath(torch.as_tensor(table).double())
+    found = None if name.startswith(_NOT_GAUSSIAN) else _measured(scheduler)
+    if found is None:
         raise UserError(
-            f"the noise process of {name} is neither VP (betas) nor flow matching (sigmas); "
-            "give the pipeline one of diffusers' DDIM, DPM-Solver, PNDM, Euler or FlowMatch schedulers"
+            f"the noise process of {name} is neither VP (betas) nor flow matching (sigmas) nor another Gaussian one "
+            "that could be measured; give the pipeline one of diffusers' DDIM, DPM-Solver, PNDM, Euler or FlowMatch "
+            "schedulers"
         )
-    return VPPath(torch.as_tensor(table).double())
+    return found
+
+
+def _measured(scheduler: Any) -> TablePath | None:
+    """alpha and sigma at the scheduler's own times, by adding noise to nothing and nothing to a signal."""
+    one = copy.deepcopy(scheduler)
+    total = int(one.config.get("num_train_timesteps") or 1000)
+    shape = (1, 1, 1, 1)
+    try:
+        one.set_timesteps(min(total, 1000) if total > 1 else 1000)
+        times = [t for t in one.timesteps.flatten() if float(t) != 0.0 or float(one.timesteps.min()) < 0.0]
+        rows = []
+        for t in times:
+            at = t.reshape(1)
+            signal = one.add_noise(torch.ones(shape), torch.zeros(shape), at)
+            noise = one.add_noise(torch.zeros(shape), torch.ones(shape), at)
+            rows.append([float(signal), float(noise)])
+        scales = _scales(scheduler, one, times)
+    except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError, IndexError):
+        return None
+    found = torch.tensor(rows, dtype=torch.float64) * torch.tensor(scales, dtype=torch.float64).unsqueeze(1)
+    ratio = found[:, 1] / found[:, 0]
+    if len(found) < 2 or not bool(found.isfinite().all()) or not bool((ratio[1:] <= ratio[:-1] + 1e-9).all()):
+        return None
+    return TablePath(torch.stack([t.double().reshape(()) for t in times]), found[:, 0], found[:, 1], type(one).__name__)
+
+
+def _scales(scheduler: Any, one: Any, times: Sequence[Tensor]) -> list[float]:
+    """The factor that the scheduler puts on the denoiser's input at each time."""
+    if not hasattr(one, "scale_model_input"):
+        return [1.0] * len(times)
+    fresh = copy.deepcopy(scheduler)
+    fresh.set_timesteps(len(one.timesteps))
+    ones = torch.ones(1, 1, 1, 1)
+    found = []
+    for t in times:
+        fresh._step_index = None
+        found.append(float(fresh.scale_model_input(ones, t)))
+    return found

@@ -14,11 +14,12 @@ class Condition:
     """The conditions of b samples, as the denoiser takes them.
 
     Attributes:
-        leaves: path of the denoiser's argument -> (b, ...) tensor; what belongs to the key.
+        leaves: path of the denoiser's argument -> (b, ...) tensor, or a list of b tensors where the denoiser takes one;
+            what belongs to the key.
         bound: path -> (b, ...) tensor; what belongs to the sample's x0 and is never swapped.
     """
 
-    leaves: Mapping[str, Tensor]
+    leaves: Mapping[str, Tensor | Sequence[Tensor]]
     bound: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -26,20 +27,21 @@ class Condition:
 
     def rows(self, index: slice | Tensor) -> Condition:
         """The conditions of some of the samples."""
+        chosen = torch.arange(len(self))[index].tolist()
         return Condition(
-            leaves={path: rows[index] for path, rows in self.leaves.items()},
+            leaves={
+                path: rows[index] if isinstance(rows, Tensor) else [rows[k] for k in chosen]
+                for path, rows in self.leaves.items()
+            },
             bound={path: rows[index] for path, rows in self.bound.items()},
         )
 
     def to(self, device: torch.device | str) -> Condition:
         """The same conditions on another device."""
         return Condition(
-            leaves={path: rows.to(device) for path, rows in self.leaves.items()},
+            leaves={
+                path: rows.to(device) if isinstance(rows, Tensor) else [row.to(device) for row in rows]
+                for path, rows in self.leaves.items()
+            },
             bound={path: rows.to(device) for path, rows in self.bound.items()},
         )
-
-    @staticmethod
-    def stacked(rows: Sequence[Mapping[str, Tensor]], bound: Mapping[str, Tensor] | None = None) -> Condition:
-        """One condition from single rows, (...) each."""
-        leaves = {path: torch.stack([row[path] for row in rows]) for path in (rows[0] if rows else {})}
-        return Condition(leaves=leaves, bound=dict(bound or {}))

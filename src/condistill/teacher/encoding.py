@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import Calibration, run
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.padding import recorded_rows
 
 REMEMBERED_BYTES = 256 * 1024 * 1024
 KEYS_AT_ONCE = 64
@@ -24,8 +27,8 @@ class Encoder:
     The newest encodings are remembered within REMEMBERED_BYTES.
     """
 
-    def __init__(self, pipeline: Any, component: str, calibration: Calibration):
-        self._pipeline, self._component, self._calibration = pipeline, component, calibration
+    def __init__(self, calibration: Calibration):
+        self._calibration = calibration
         self._remembered: OrderedDict[str, Row] = OrderedDict()
         self._num_bytes = 0
 
@@ -44,13 +47,8 @@ class Encoder:
             others = [key for key in keys if key != found.null_key]
             known = dict(zip(map(_frozen, others), self._recorded(others), strict=True))
             return [known.get(_frozen(key), dict(found.null_rows)) for key in keys]
-        network = getattr(self._pipeline, self._component)
         for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = keys[start : start + KEYS_AT_ONCE]
-            recording, _ = run(self._pipeline, network, some, call=found.call, mode="stop")
-            n, leaves = len(some), recording.calls[0]
-            blocks = {path: leaves[path][n * k : n * (k + 1)].detach() for path, k in found.key_paths.items()}
-            rows += [{path: block[i].clone() for path, block in blocks.items()} for i in range(n)]
+            rows += recorded_rows(found, keys[start : start + KEYS_AT_ONCE])
         return rows
 
     def _remember(self, fresh: Mapping[str, Row]) -> None:
@@ -63,4 +61,12 @@ class Encoder:
 
 
 def _frozen(key: Key) -> str:
-    return json.dumps(key, sort_keys=True, ensure_ascii=False, default=repr)
+    return json.dumps(key, sort_keys=True, ensure_ascii=False, default=_content)
+
+
+def _content(value: Any) -> str:
+    """A picture's or tensor's content, in a hash."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().float().numpy()
+    array = np.asarray(value)
+    return f"{array.shape} {array.dtype} {hashlib.sha256(array.tobytes()).hexdigest()}"

@@ -1,26 +1,42 @@
-"""Recording: run a pipeline with its denoiser and scheduler watched, and note what they are called with.
+"""Recording: run a pipeline with its denoiser and schedulers watched, and note what they are called with.
 
-Nothing of the pipeline is replaced for good: `forward` and `step` are shadowed on the instances and restored, also when
-the pipeline raises.
+Nothing of the pipeline is replaced for good: `forward` is shadowed on the instances, `step` on the schedulers' classes
+(pipelines copy their schedulers), and both are restored, also when the pipeline raises.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-Leaves = dict[str, Any]
+from condistill.teacher.leaves import Leaves, flatten
+
 Mode = Literal["real", "zeros", "stop"]
 
 
-class FirstCallRecorded(Exception):
-    """Raised by the stub to leave the pipeline once the denoiser's first call is known. Never leaves this floor."""
+class EnoughRecorded(BaseException):
+    """Raised by a stub to leave the pipeline early. Not an Exception: no pipeline may swallow it. Never leaves here."""
+
+
+@dataclass
+class Called:
+    """One call of a module.
+
+    Attributes:
+        step: number of scheduler steps taken before it.
+        arguments: by parameter name, nested.
+        output: what it answered (None for the denoiser, whose answer is not kept).
+    """
+
+    step: int
+    arguments: dict[str, Any]
+    output: Any = None
 
 
 @dataclass
@@ -28,47 +44,31 @@ class Recording:
     """What one run of a pipeline did.
 
     Attributes:
-        calls: the denoiser's calls, flattened: path of the argument -> value.
+        calls: the denoiser's calls.
+        upstream: per call, the calls of other networks whose output it was given: name -> call.
         times: the time of each scheduler step.
         samples: the scheduler's sample before each step.
-        last: the scheduler's sample after its last step: x0 in the denoiser's own space.
+        stepped: the scheduler of each step.
+        last: the sample after the last step of the scheduler that follows the denoiser's calls.
         result: what the pipeline returned (None if it was left early).
+        blank: the denoiser's first answer, as zeros.
     """
 
-    calls: list[Leaves] = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
+    upstream: list[dict[str, Called]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     samples: list[Tensor] = field(default_factory=list)
+    stepped: list[Any] = field(default_factory=list)
     last: Tensor | None = None
     result: Any = None
+    blank: Any = None
 
-
-def flatten(arguments: Mapping[str, Any], prefix: str = "") -> Leaves:
-    """Nested mappings and sequences as one level of dotted paths.
-
-    A list of plain numbers stays one leaf.
-
-    >>> flatten({"t": 1, "cond": {"text": 2, "ids": [3]}, "many": [{"a": 4}]})
-    {'t': 1, 'cond.text': 2, 'cond.ids': [3], 'many.0.a': 4}
-    """
-    leaves: Leaves = {}
-    for name, value in arguments.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            leaves.update(flatten(value, path + "."))
-        elif isinstance(value, list | tuple) and any(isinstance(v, Tensor | list | tuple | Mapping) for v in value):
-            leaves.update(flatten({str(k): v for k, v in enumerate(value)}, path + "."))
-        else:
-            leaves[path] = value
-    return leaves
-
-
-def rebuild(template: Any, leaves: Leaves, prefix: str = "") -> Any:
-    """`template` (nested arguments) with every leaf replaced by the one of `leaves` at its path."""
-    if isinstance(template, Mapping):
-        return {name: rebuild(value, leaves, f"{prefix}{name}.") for name, value in template.items()}
-    if isinstance(template, list | tuple) and any(isinstance(v, Tensor | list | tuple | Mapping) for v in template):
-        return type(template)(rebuild(value, leaves, f"{prefix}{k}.") for k, value in enumerate(template))
-    return leaves[prefix[:-1]]
+    def leaves(self, index: int, lists: frozenset[str] = frozenset()) -> Leaves:
+        """The arguments of call `index` and of what stands upstream of it, as one level of paths ("name:path")."""
+        found = flatten(self.calls[index].arguments, lists=lists)
+        for name, call in self.upstream[index].items():
+            found.update(flatten(call.arguments, f"{name}:", lists))
+        return found
 
 
 def bound_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,6 +83,14 @@ def shadowed(owner: Any, name: str, replacement: Any) -> Iterator[None]:
     """`owner.name` is `replacement` inside the block, and what it was (class or instance attribute) after it."""
     missing = object()
     before = vars(owner).get(name, missing)
+    if isinstance(owner, type):
+        inherited = before is missing
+        setattr(owner, name, replacement)
+        try:
+            yield
+        finally:
+            delattr(owner, name) if inherited else setattr(owner, name, before)
+        return
     # vars(), not setattr: nn.Module and ConfigMixin intercept attribute access
     vars(owner)[name] = replacement
     try:
@@ -94,52 +102,129 @@ def shadowed(owner: Any, name: str, replacement: Any) -> Iterator[None]:
             vars(owner)[name] = before
 
 
+class Watch:
+    """The stubs of one run.
+
+    Attributes:
+        recording: fills while the run goes on.
+    """
+
+    def __init__(self, mode: Mode, *, skip: int = 0, max_steps: int | None = None, blank: Any = None):
+        self.recording = Recording(blank=blank)
+        self._mode, self._skip, self._max_steps = mode, skip, max_steps
+        self._pending: dict[str, Called] = {}
+        self._called_since_step = False
+
+    def forward(self, network: nn.Module) -> Any:
+        """A stand-in for the denoiser's forward."""
+        real, seen = network.forward, self.recording
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            self._called_since_step = True
+            # keeping every call of a long real run would keep its tensors; the first ones are enough
+            if self._mode != "real" or len(seen.calls) <= self._skip:
+                call = Called(len(seen.times), bound_arguments(network, args, kwargs))
+                seen.calls.append(call)
+                seen.upstream.append(_feeding(call, self._pending))
+            if self._mode == "stop" and len(seen.calls) > self._skip:
+                raise EnoughRecorded
+            if self._mode == "real":
+                return real(*args, **kwargs)
+            if seen.blank is None:
+                seen.blank = zeros_of(real(*args, **kwargs))
+            return seen.blank
+
+        return forward
+
+    def upstream(self, name: str, module: nn.Module) -> Any:
+        """A stand-in for the forward of another network: it answers, and its last call of a step is remembered."""
+        real = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            out = real(*args, **kwargs)
+            if self._mode != "real" or len(self.recording.calls) <= self._skip:
+                arguments = bound_arguments(module, args, kwargs)
+                self._pending[name] = Called(len(self.recording.times), arguments, out)
+            return out
+
+        return forward
+
+    def step(self, cls: type) -> Any:
+        """A stand-in for a scheduler class's step."""
+        real, seen = cls.step, self.recording  # type: ignore[attr-defined]
+
+        def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
+            given = inspect.signature(real).bind(scheduler, *args, **kwargs).arguments
+            out = real(scheduler, *args, **kwargs)
+            if self._called_since_step or any(scheduler is known for known in seen.stepped):
+                self._after_step(scheduler, given, out)
+            return out
+
+        return step
+
+    def _after_step(self, scheduler: Any, given: Mapping[str, Any], out: Any) -> None:
+        seen = self.recording
+        self._called_since_step = False
+        self._pending.clear()
+        seen.times.append(float(given["timestep"]))
+        if self._mode == "zeros":
+            seen.samples.append(given["sample"].detach().clone())
+        if not any(scheduler is known for known in seen.stepped):
+            seen.stepped.append(scheduler)
+        found = out[0] if isinstance(out, tuple) else getattr(out, "prev_sample", None)
+        seen.last = found if isinstance(found, Tensor) else seen.last
+        if self._max_steps is not None and len(seen.times) >= self._max_steps:
+            raise EnoughRecorded
+
+
 @contextmanager
-def watched(network: nn.Module, scheduler: Any, mode: Mode) -> Iterator[tuple[Recording, list[dict[str, Any]]]]:
-    """Yields the recording that fills while the block runs the pipeline, and the calls' nested arguments.
+def watched(
+    network: nn.Module,
+    schedulers: Mapping[str, Any],
+    mode: Mode,
+    *,
+    others: Mapping[str, nn.Module],
+    skip: int = 0,
+    max_steps: int | None = None,
+    blank: Any = None,
+) -> Iterator[Recording]:
+    """Yields the recording that fills while the block runs the pipeline.
 
     Args:
         network: the denoiser.
-        scheduler: the pipeline's scheduler; its `step` is watched.
+        schedulers: the pipeline's; the `step` of their classes is watched.
         mode: "real" lets the network answer; "zeros" answers with zeros shaped as its first real answer; "stop" leaves
-            the pipeline at the first call.
+            the pipeline at the call after `skip` others.
+        others: further networks of the pipeline; those whose output reaches the denoiser are recorded with it.
+        max_steps: leave the pipeline after so many scheduler steps.
+        blank: zeros to answer with, from an earlier recording.
     """
-    recording, nested = Recording(), []
-    real_forward, real_step = network.forward, scheduler.step
-    blank: list[Any] = []
+    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank)
+    with ExitStack() as stack:
+        stack.enter_context(shadowed(network, "forward", watch.forward(network)))
+        for name, module in others.items():
+            stack.enter_context(shadowed(module, "forward", watch.upstream(name, module)))
+        for cls in {type(scheduler) for scheduler in schedulers.values()}:
+            stack.enter_context(shadowed(cls, "step", watch.step(cls)))
+        yield watch.recording
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        arguments = bound_arguments(network, args, kwargs)
-        if mode != "real":
-            nested.append(arguments)
-        if mode == "real":
-            # keeping every call of a long run would keep its tensors; the first one is enough
-            if not recording.calls:
-                recording.calls.append(flatten(arguments))
-            return real_forward(*args, **kwargs)
-        recording.calls.append(flatten(arguments))
-        if mode == "stop":
-            raise FirstCallRecorded
-        if not blank:
-            blank.append(zeros_of(real_forward(*args, **kwargs)))
-        return blank[0]
 
-    def step(model_output: Any, timestep: Any, sample: Tensor, *args: Any, **kwargs: Any) -> Any:
-        out = real_step(model_output, timestep, sample, *args, **kwargs)
-        recording.times.append(float(timestep))
-        if mode == "zeros":
-            recording.samples.append(sample.detach().clone())
-        recording.last = out[0] if isinstance(out, tuple) else out.prev_sample
-        return out
-
-    with shadowed(network, "forward", forward), shadowed(scheduler, "step", step):
-        yield recording, nested
+def _feeding(call: Called, pending: Mapping[str, Called]) -> dict[str, Called]:
+    """Those of the pending calls whose output is among the arguments of `call`."""
+    given = {id(value) for value in flatten(call.arguments).values() if isinstance(value, Tensor)}
+    return {
+        name: other
+        for name, other in pending.items()
+        if any(id(value) in given for value in flatten({"out": other.output}).values())
+    }
 
 
 def zeros_of(output: Any) -> Any:
-    """`output` with every tensor replaced by zeros, its container kept."""
+    """`output` with every tensor replaced by zeros, its containers kept."""
     if isinstance(output, Tensor):
         return torch.zeros_like(output)
-    if isinstance(output, tuple):
-        return tuple(zeros_of(part) for part in output)
-    return type(output)(**{name: zeros_of(part) for name, part in output.items()})
+    if isinstance(output, tuple | list):
+        return type(output)(zeros_of(part) for part in output)
+    if isinstance(output, Mapping):
+        return type(output)(**{name: zeros_of(part) for name, part in output.items()})
+    return output

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,10 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import Calibration, run
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.keys import parameters_of
+from condistill.teacher.padding import with_extras
+from condistill.teacher.recording import Recording
 
 if TYPE_CHECKING:
     from condistill.teacher.teacher import Teacher
@@ -26,7 +28,8 @@ class Samples:
 
     Attributes:
         latents: (n, *latent) float32, x0 in the denoiser's own space.
-        images: (n, h, w, 3) float32 in [0, 1], or None if only latents were asked for.
+        images: (n, h, w, 3) float32 in [0, 1], frames (n, f, h, w, 3) or sound (n, ...); None if only latents were
+            asked for.
         bound: bound arguments of the denoiser, path -> (n, ...), where they differ from the calibration's.
     """
 
@@ -43,9 +46,9 @@ def joined(parts: Sequence[Samples]) -> Samples:
 
 
 def sample_once(
-    teacher: Teacher, keys: Sequence[Key], seeds: Sequence[tuple[int, int]], *, call: dict[str, Any], output: str
+    teacher: Teacher, keys: Sequence[Key], seeds: Sequence[tuple[int, int]], *, call: Mapping[str, Any], output: str
 ) -> Samples:
-    """The samples of one run of the pipeline.
+    """The samples of one run of the pipeline; of one run per key where it takes one at a time.
 
     Args:
         seeds: (seed, number) of each key's generator.
@@ -55,25 +58,46 @@ def sample_once(
     Raises:
         UserError: the pipeline took no step.
     """
-    pipeline = teacher.pipeline
+    found = teacher.calibration
+    if found.runner.single and len(keys) > 1:
+        each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
+        return joined(each)
+    pictures = {name: found.call[name] for name in found.placeholders if name not in call}
+    given = {**pictures, **call}
+    if "output_type" in parameters_of(teacher.pipeline):
+        given["output_type"] = "latent" if output == "latent" else "np"
+    runner = replace(found.runner, pipeline=teacher.pipeline, call=given, skip=0, blank=None)
     generators = [generator(seed, "sample", number) for seed, number in seeds]
-    if "output_type" in inspect.signature(type(pipeline).__call__).parameters:
-        call["output_type"] = "latent" if output == "latent" else "np"
     teacher.network.eval()
-    recording, _ = run(pipeline, teacher.network, keys, call=call, mode="real", generators=generators)
+    recording = runner.run(keys, mode="real", generators=generators)
     if recording.last is None:
-        raise UserError(f"{type(pipeline).__name__} took no step; num_inference_steps must be at least 1")
-    found = getattr(recording.result, "images", None) if output != "latent" else None
-    images = None if found is None else np.asarray(found, dtype=np.float32)
-    latents = recording.last[: len(keys)].detach().float().cpu()
-    return Samples(latents, images, _unusual(teacher.calibration, recording.calls[0], len(keys)))
+        raise UserError(f"{type(teacher.pipeline).__name__} took no step; num_inference_steps must be at least 1")
+    images = _decoded(recording.result) if output != "latent" else None
+    latents = found.view(recording.last.detach(), len(keys)).float().cpu()
+    return Samples(latents, images, _unusual(found, recording, len(keys)))
 
 
-def _unusual(found: Calibration, leaves: Mapping[str, Any], n: int) -> dict[str, Tensor]:
+def _decoded(result: Any) -> np.ndarray | None:
+    """What a pipeline's output object holds: pictures, frames or sound, (n, ...) float32."""
+    for name in ("images", "frames", "audios", "image_embeds", "image_embeddings"):
+        found = getattr(result, name, None)
+        if found is not None:
+            found = [one.detach().cpu().float() if isinstance(one, Tensor) else one for one in found]
+            return np.stack([np.asarray(one, dtype=np.float32) for one in found])
+    return None
+
+
+def _unusual(found: Calibration, recording: Recording, n: int) -> dict[str, Tensor]:
     """Bound rows of a recorded call that differ from the calibration's: what must be kept with each x0."""
-    rows = {}
+    leaves, kept = with_extras(found, recording.leaves(0, found.lists)), {}
     for path, usual in found.bound.items():
-        value = leaves[found.x_path][:n, -found.extra_channels :] if path.endswith("+") else leaves[path][:n]
-        if not torch.equal(value, usual.to(value).expand_as(value)):
-            rows[path] = value.detach().float().cpu()
-    return rows
+        value, place = leaves.get(path), found.bound_paths[path]
+        if not isinstance(value, Tensor) or value.shape[0] % (n * place.per_item):
+            continue
+        # guidance may be on here: the conditional block is where the calibration has it, or the only one
+        blocks = value.shape[0] // (n * place.per_item)
+        block = place.block if blocks == place.blocks else 0
+        rows = torch.stack([place.item(value, k, n, block) for k in range(n)])
+        if rows.shape[1:] == usual.shape and not torch.equal(rows, usual.to(rows).expand_as(rows)):
+            kept[path] = rows.detach().float().cpu() if rows.is_floating_point() else rows.detach().cpu()
+    return kept

@@ -60,7 +60,12 @@ def _module(network: nn.Module, name: str) -> nn.Module:
 
 
 def first_tensor(output: Any) -> Tensor:
-    """The tensor of a module's output: itself, the first of a tuple, the first field of an output object."""
+    """The tensor of a module's output: itself, the first of a tuple, the first field of an output object.
+
+    A list holds one tensor per item, as some denoisers answer; it is stacked.
+    """
     while not isinstance(output, Tensor):
+        if type(output) is list and output and all(isinstance(one, Tensor) for one in output):
+            return torch.stack(output)
         output = output[0]
     return output

@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,15 +17,16 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from condistill.errors import UserError
-from condistill.maths.noise_path import NoisePath, noise_path
+from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import Calibration, calibrate
+from condistill.teacher.calibrate import calibrate
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.calling import call_arguments, prediction, stacked_rows
 from condistill.teacher.condition import Condition
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
-from condistill.teacher.recording import rebuild
+from condistill.teacher.running import check_samplers, exchanged
 from condistill.teacher.sampling import Samples, joined, sample_once
-from condistill.teacher.taps import first_tensor
 
 if TYPE_CHECKING:
     from condistill.students import StudentPlan
@@ -46,28 +47,35 @@ class Teacher:
 
     def __init__(self, pipeline: Any, component: str, calibration: Calibration, *, plan: StudentPlan | None = None):
         self.pipeline, self.component, self.calibration, self.plan = pipeline, component, calibration, plan
-        self.noise_path: NoisePath = noise_path(pipeline.scheduler)
-        self._encoder = Encoder(pipeline, component, calibration)
+        self.noise_path: NoisePath = between(noise_path(self.scheduler), calibration.time_range)
+        self._encoder = Encoder(calibration)
         self._hash: str | None = None
 
     @classmethod
     def from_pipeline(
-        cls, pipeline: Any, component: str | None = None, *, call: Mapping[str, Any] | None = None
+        cls,
+        pipeline: Any,
+        component: str | None = None,
+        *,
+        call: Mapping[str, Any] | None = None,
+        keys: Sequence[Key] | None = None,
     ) -> Teacher:
         """The pipeline object as a teacher; it is calibrated by a few short runs.
 
         Args:
             pipeline: any DiffusionPipeline.
             component: the denoiser's name where there are several.
-            call: the pipeline's own arguments that every call needs or that change the condition (size, images).
+            call: the pipeline's own arguments that every call needs or that change the condition (size, images). Where
+                pictures are needed and not given, examples stand in for them until a call brings some.
+            keys: three different keys to calibrate with, where prompts, labels or pictures of our own would not do.
 
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
         component = denoiser_name(pipeline, component)
-        network = getattr(pipeline, component).eval()
-        noise_path(pipeline.scheduler)
-        return cls(pipeline, component, calibrate(pipeline, network, _recording_call(call)))
+        getattr(pipeline, component).eval()
+        check_samplers(pipeline)
+        return cls(pipeline, component, calibrate(pipeline, component, _recording_call(call), keys=keys))
 
     @classmethod
     def load(cls, name: str | Path, component: str | None = None, **kwargs: Any) -> Teacher:
@@ -92,6 +100,11 @@ class Teacher:
         return getattr(self.pipeline, self.component)
 
     @property
+    def scheduler(self) -> Any:
+        """The scheduler that steps x_t; its config defines the forward process."""
+        return getattr(self.pipeline, self.calibration.scheduler)
+
+    @property
     def null_key(self) -> Key | None:
         """The key of the null condition; None where the model has none."""
         return self.calibration.null_key
@@ -108,19 +121,18 @@ class Teacher:
 
     def with_network(self, network: nn.Module, *, plan: StudentPlan | None = None) -> Teacher:
         """The same pipeline with another denoiser; everything else is shared, the scheduler's state is not."""
-        pipeline = copy.copy(self.pipeline)
-        pipeline.register_modules(**{self.component: network, "scheduler": copy.deepcopy(self.pipeline.scheduler)})
-        return Teacher(pipeline, self.component, self.calibration, plan=plan)
+        pipeline = exchanged(self.pipeline, self.component, network)
+        found = self.calibration
+        own = replace(found, runner=replace(found.runner, pipeline=pipeline))
+        return Teacher(pipeline, self.component, own, plan=plan)
 
     def with_call(self, call: Mapping[str, Any] | None) -> Teacher:
         """The same teacher recorded with these pipeline arguments (size, images); itself if they change nothing."""
-        wanted = _recording_call(call)
-        known = {name: self.calibration.call.get(name) for name in wanted}
-        if all(
-            known[name] is value or known[name] == value for name, value in wanted.items() if name != "guidance_scale"
-        ):
+        wanted, known = _recording_call(call), self.calibration.call
+        changed = [name for name, value in wanted.items() if name != "guidance_scale" and not alike(known, name, value)]
+        if not changed:
             return self
-        found = calibrate(self.pipeline, self.network, wanted)
+        found = calibrate(self.pipeline, self.component, wanted)
         return Teacher(self.pipeline, self.component, found, plan=self.plan)
 
     def student(
@@ -149,36 +161,22 @@ class Teacher:
             keys: b keys.
             bound: path -> (b, ...): what belongs to each x0 and is never swapped; the calibration's row if not given.
         """
-        keys = [keys] if isinstance(keys, str | int) else list(keys)
-        rows = self._encoder.rows(keys)
-        whole = {path: row.expand(len(keys), *row.shape) for path, row in self.calibration.bound.items()}
-        given = {path: value.to(self.device) for path, value in (bound or {}).items()}
-        return Condition.stacked(rows, {**whole, **given})
+        keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
+        found, rows = self.calibration, self._encoder.rows(keys)
+        whole = {path: row.expand(len(keys), *row.shape) for path, row in found.bound.items()}
+        condition = Condition(stacked_rows(rows, found.ragged, found), {**whole, **(bound or {})})
+        return condition.to(self.device)
 
     def arguments(
         self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
     ) -> dict[str, Any]:
         """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,), in `dtype`."""
-        found = self.calibration
-        extra = condition.bound.get(f"{found.x_path}+")
         dtype = dtype or next(self.network.parameters()).dtype
-        x_in = x_t if extra is None else torch.cat([x_t, extra.to(x_t)], dim=1)
-        is_plain = found.time_scale == 1.0 and found.time_offset == 0.0
-        time = t if is_plain else t.float() * found.time_scale + found.time_offset
-        leaves = {
-            **found.constants,
-            **{path: value for path, value in condition.bound.items() if path != f"{found.x_path}+"},
-            **condition.leaves,
-            found.x_path: x_in.to(dtype),
-            found.time_path: time,
-        }
-        leaves = {
-            path: value.to(dtype)
-            if isinstance(value, Tensor) and value.is_floating_point() and path != found.time_path
-            else value
-            for path, value in leaves.items()
-        }
-        return rebuild(found.template, leaves)
+        return call_arguments(self.calibration, self.pipeline, x_t, t, condition, dtype=dtype)
+
+    def prediction(self, output: Any) -> Tensor:
+        """The part of the denoiser's answer that is about x_t: without the tokens of a picture given beside it."""
+        return prediction(self.calibration, output)
 
     def predict(
         self, x_t: Float[Tensor, "b *latent"], t: Shaped[Tensor, " b"], condition: Condition
@@ -190,7 +188,7 @@ class Teacher:
             t: (b,) times of the scheduler.
             condition: from `encode`.
         """
-        return first_tensor(self.network(**self.arguments(x_t, t, condition)))
+        return self.prediction(self.network(**self.arguments(x_t, t, condition)))
 
     def sample(
         self,
@@ -210,12 +208,12 @@ class Teacher:
             output: "latent" skips decoding.
             batch: items per run of the pipeline.
         """
-        keys = [keys] if isinstance(keys, str | int) else list(keys)
+        keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
         parts = [
-            sample_once(self, keys[k : k + batch], seeds[k : k + batch], call=dict(call or {}), output=output)
+            sample_once(self, keys[k : k + batch], seeds[k : k + batch], call=call or {}, output=output)
             for k in range(0, len(keys), batch)
         ]
         return joined(parts)
@@ -231,6 +229,12 @@ class Teacher:
         if self._hash is None:
             self._hash = pipeline_hash(self.pipeline)
         return self._hash
+
+
+def alike(known: Mapping[str, Any], name: str, value: Any) -> bool:
+    """Whether the call already says so; pictures and tensors only if they are the same object."""
+    own = known.get(name, None)
+    return own is value or (isinstance(value, str | int | float | tuple | None) and own == value)
 
 
 def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
     DDPMScheduler,
+    DDPMWuerstchenScheduler,
     EDMEulerScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    KarrasVeScheduler,
     PNDMScheduler,
+    SCMScheduler,
+    VQDiffusionScheduler,
 )
 
 from condistill.errors import UserError
 from condistill.maths.draws import numbers, uniforms
-from condistill.maths.noise_path import FlowPath, VPPath, noise_path
+from condistill.maths.noise_path import FlowPath, VPPath, between, noise_path
 
 SD = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
 UNIFORM = torch.from_numpy(uniforms(0, "t", numbers(0, 4000)))
@@ -88,6 +95,48 @@ def test_half_precision_latents_are_noised_in_float32() -> None:
     assert noised[0, 0] != noised[0, 0].half().float()
 
 
-def test_other_noise_processes_are_refused_by_name() -> None:
-    with pytest.raises(UserError, match="EDMEulerScheduler"):
-        noise_path(EDMEulerScheduler())
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        EDMEulerScheduler(),
+        EulerDiscreteScheduler(timestep_type="continuous", prediction_type="v_prediction", **SD),
+        DDPMWuerstchenScheduler(),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_another_gaussian_process_is_measured_on_its_own_steps(sampler: Any) -> None:
+    path = noise_path(sampler)
+    assert path.describe()["kind"] == "table"
+    own = copy.deepcopy(sampler)
+    own.set_timesteps(path.describe()["num_steps"])
+    x0, eps = torch.randn(1, 2, 3, 3), torch.randn(1, 2, 3, 3)
+    for k in (0, 1, 500, 998):
+        t = own.timesteps[k].reshape(1)
+        wanted = own.scale_model_input(own.add_noise(x0, eps, t), t[0])
+        own._step_index = None
+        torch.testing.assert_close(path.add_noise(x0, eps, t), wanted, rtol=1e-4, atol=1e-5)
+    t = path.times(UNIFORM).sort().values.unique()
+    assert path.u(t).min() >= 0 and path.u(t).max() <= 1
+    by_u = path.u(t).argsort()
+    assert (path.log_snr(t)[by_u].diff() <= 0).all()
+
+
+def test_a_flow_that_counts_from_noise_is_inverted() -> None:
+    path = noise_path(FlowMatchEulerDiscreteScheduler(invert_sigmas=True))
+    t = torch.tensor([0.0, 250.0, 1000.0])
+    assert path.sigma(t).tolist() == [1.0, 0.75, 0.0] and path.u(t).tolist() == [1.0, 0.75, 0.0]
+    assert path.times(torch.tensor([0.0])).tolist() == [0.0]
+
+
+def test_an_expert_draws_only_the_times_it_is_called_at() -> None:
+    path = between(FlowPath(), (900.0, float("inf")))
+    t = path.times(UNIFORM)
+    assert t.min() >= 900 and t.max() <= 1000 and abs(float(t.mean()) - 950) < 5
+    with pytest.raises(UserError, match="between"):
+        between(FlowPath(), (2000.0, 3000.0))
+
+
+@pytest.mark.parametrize("sampler", [SCMScheduler(), KarrasVeScheduler(), VQDiffusionScheduler(num_vec_classes=8)])
+def test_other_noise_processes_are_refused_by_name(sampler: Any) -> None:
+    with pytest.raises(UserError, match=type(sampler).__name__):
+        noise_path(sampler)

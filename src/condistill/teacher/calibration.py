@@ -1,0 +1,78 @@
+"""Calibration: the verified way to call a denoiser, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from condistill.maths.randomise import Key
+from condistill.teacher.leaves import Leaves, Rows
+from condistill.teacher.noisy import Noisy, View
+from condistill.teacher.running import Runner
+from condistill.teacher.timing import TimeMap
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How to call the denoiser, and the networks upstream of it (a ControlNet), which run anew for every x_t.
+
+    Paths are dotted; those of an upstream network begin with its name and a colon ("controlnet:sample").
+
+    Attributes:
+        runner: how conditions are recorded.
+        templates: nested arguments of one recorded call, by network ("" is the denoiser).
+        lists: paths of lists with one entry per item.
+        view: how the scheduler's sample is laid out for the denoiser.
+        noisy: the arguments that hold x_t; the first is the denoiser's.
+        times: the arguments that take the time.
+        links: arguments that are an upstream network's output -> (its name, path in its output).
+        key_paths: arguments that belong to the key.
+        bound_paths: arguments with rows per item that do not belong to the key.
+        bound: one item's rows of those, and at `path + "+"` what stands beside x_t.
+        repeated: one item's entry of lists that do not belong to the key.
+        constants: everything else.
+        ragged: the arguments of the key whose shape depends on it -> the axes; they are padded at the end.
+        examples: the arguments of the key as they were recorded once.
+        companion: a long key that every key is encoded with, so that all get the same shape; None if not needed.
+        scheduler: the name of the scheduler that steps x_t.
+        null_key: the key of the null condition, None where the model has none.
+        null_rows: the null condition's rows where encoding `null_key` would give others (SDXL zeroes them).
+        latent_shape: shape of one x0 in the denoiser's space.
+        time_range: the scheduler's times at which this denoiser is called, where it is not called at all of them.
+        placeholders: arguments that were filled with example pictures because the call gave none.
+    """
+
+    runner: Runner
+    templates: Mapping[str, Any]
+    lists: frozenset[str]
+    view: View
+    noisy: Mapping[str, Noisy]
+    times: Mapping[str, TimeMap]
+    links: Mapping[str, tuple[str, str]]
+    latent_shape: tuple[int, ...]
+    scheduler: str
+    key_paths: Mapping[str, Rows] = field(default_factory=dict)
+    bound_paths: Mapping[str, Rows] = field(default_factory=dict)
+    bound: Mapping[str, Tensor] = field(default_factory=dict)
+    repeated: Leaves = field(default_factory=dict)
+    constants: Leaves = field(default_factory=dict)
+    ragged: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    examples: Leaves = field(default_factory=dict)
+    companion: Key | None = None
+    null_key: Key | None = None
+    null_rows: Mapping[str, Any] = field(default_factory=dict)
+    time_range: tuple[float, float] | None = None
+    placeholders: tuple[str, ...] = ()
+
+    @property
+    def call(self) -> Mapping[str, Any]:
+        """The pipeline's arguments for recording conditions."""
+        return self.runner.call
+
+    @property
+    def x_path(self) -> str:
+        """The denoiser's argument that takes x_t."""
+        return next(iter(self.noisy))

@@ -1,0 +1,87 @@
+"""Calling: from x_t, times and conditions to the denoiser's own arguments, and from its answer to the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.condition import Condition
+from condistill.teacher.leaves import Leaves, flatten, rebuild
+from condistill.teacher.running import networks
+from condistill.teacher.taps import first_tensor
+
+
+def call_arguments(
+    found: Calibration, pipeline: Any, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype
+) -> dict[str, Any]:
+    """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,), floats in `dtype`.
+
+    Networks upstream of it (a ControlNet) run here, without gradient.
+    """
+    leaves: Leaves = {p: v.to(x_t.device) if isinstance(v, Tensor) else v for p, v in found.constants.items()}
+    for path, value in found.repeated.items():
+        leaves[path] = found.bound_paths[path].joined([value] * len(x_t))
+    for path, value in condition.bound.items():
+        leaves[path] = found.bound_paths[path].joined(value)
+    for path, value in condition.leaves.items():
+        leaves[path] = found.key_paths[path].joined(value)
+    for path, noisy in found.noisy.items():
+        extra = leaves.pop(f"{path}+", None)
+        filled = noisy.filled(x_t, None if extra is None else extra.to(x_t))
+        leaves[path] = list(filled) if noisy.is_list else filled
+    for path, time in found.times.items():
+        leaves[path] = time(t)
+    for name in dict.fromkeys(name for name, _ in found.links.values()):
+        leaves |= _answers(found, name, networks(pipeline)[name], leaves)
+    return rebuild(found.templates[""], _cast(leaves, dtype, found.times), lists=found.lists)
+
+
+def _answers(found: Calibration, name: str, module: torch.nn.Module, leaves: Leaves) -> Leaves:
+    """The denoiser's arguments that the upstream network `name` computes."""
+    dtype = next(module.parameters()).dtype
+    own = {path: value for path, value in leaves.items() if path.startswith(f"{name}:")}
+    arguments = rebuild(found.templates[name], _cast(own, dtype, found.times), f"{name}:", found.lists)
+    with torch.no_grad():
+        out = flatten({"out": module(**arguments)})
+    return {path: out[place] for path, (source, place) in found.links.items() if source == name}
+
+
+def _cast(leaves: Leaves, dtype: torch.dtype, times: Mapping[str, Any]) -> Leaves:
+    def cast(value: Any) -> Any:
+        if isinstance(value, list):
+            return [cast(one) for one in value]
+        return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return {path: value if path in times else cast(value) for path, value in leaves.items()}
+
+
+def prediction(found: Calibration, output: Any) -> Tensor:
+    """The part of the denoiser's answer that is about x_t, (b, ...)."""
+    return next(iter(found.noisy.values())).cropped(first_tensor(output))
+
+
+def stacked_rows(rows: Sequence[Mapping[str, Any]], ragged: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
+    """Path -> rows of b keys: stacked, padded at the end where ragged, or a list where the denoiser takes one."""
+    leaves: dict[str, Any] = {}
+    for path in rows[0] if rows else {}:
+        values = [row[path] for row in rows]
+        if found.key_paths[path].is_list and isinstance(values[0], Tensor) and values[0].ndim:
+            leaves[path] = values
+        else:
+            leaves[path] = torch.stack(padded(values) if path in ragged else values)
+    return leaves
+
+
+def padded(values: Sequence[Tensor]) -> list[Tensor]:
+    """The tensors, each padded with zeros at the end of every axis to the largest."""
+    shape = [max(sizes) for sizes in zip(*(value.shape for value in values), strict=True)]
+    found = []
+    for value in values:
+        whole = value.new_zeros(shape)
+        whole[tuple(slice(0, size) for size in value.shape)] = value
+        found.append(whole)
+    return found

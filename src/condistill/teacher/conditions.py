@@ -1,0 +1,285 @@
+"""What belongs to the key, what is bound to an item, what is constant: runs that differ in one key, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.maths.randomise import Key
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.keys import parameters_of
+from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
+from condistill.teacher.noisy import same
+from condistill.teacher.padding import fixed, recorded_rows, with_extras
+
+Keys = tuple[Key, Key, Key]
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Leaves of the conditional call of the first step, and how many keys each run had."""
+
+    pair: Leaves
+    swapped: Leaves
+    alone: Leaves
+    n: int
+
+
+def with_conditions(found: Calibration, keys: Keys) -> Calibration:
+    """The calibration with keys, bound, constants and the null condition filled in.
+
+    Raises:
+        UserError: a finding that could not be verified.
+    """
+    runs = _runs(found, keys)
+    guided = runs
+    blocks = next(iter(found.noisy.values())).blocks
+    paths = _key_paths(found, runs, blocks)
+    null_key, null_rows = _null(found, keys, guided, paths)
+    if blocks > 1 and not found.runner.single:
+        unguided = _without_guidance(found, keys, runs, paths)
+        if unguided is not None:
+            found, runs = unguided
+            paths = _key_paths(found, runs, 1)
+    examples = {path: runs.pair[path] for path in paths}
+    found = replace(found, key_paths=paths, ragged=_ragged(runs, paths), examples=examples, null_key=null_key)
+    found = _with_rest(found, runs)
+    _verify_single(found, runs)
+    return _with_null_rows(fixed(found, runs.pair, runs.swapped, keys), null_rows)
+
+
+def _runs(found: Calibration, keys: Keys) -> _Runs:
+    a, b, c = keys
+    runner = found.runner
+
+    def leaves(*some: Key) -> Leaves:
+        return with_extras(found, runner.first(list(some)).leaves(runner.skip, found.lists))
+
+    if runner.single:
+        return _Runs(leaves(a), leaves(b), leaves(a), 1)
+    return _Runs(leaves(a, b), leaves(a, c), leaves(a), 2)
+
+
+def _known(found: Calibration) -> set[str]:
+    return {*found.noisy, *found.times, *found.links}
+
+
+def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
+    """Leaves that belong to the key, with their conditional block: the second item's rows changed and no others."""
+    name, known = type(found.runner.network).__name__, _known(found)
+    paths: dict[str, Rows] = {}
+    for path, value in runs.pair.items():
+        other = runs.swapped.get(path)
+        if path in known or same(value, other) or num_rows(value) is None or num_rows(other) is None:
+            continue
+        rows = _single_rows(value, blocks) if found.runner.single else rows_of(value, runs.alone.get(path), blocks)
+        if rows is None and isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
+            continue  # shared by the batch and as long as the longest key: see `_fixed`
+        if rows is None and not found.runner.single and runs.alone.get(path) is None:
+            rows = Rows(blocks=num_rows(value) // 2, is_list=not isinstance(value, Tensor))  # type: ignore[operator]
+        if rows is None:
+            raise UserError(f"argument {path!r} of {name} depends on the key but has no row per item; not supported")
+        paths[path] = replace(rows, block=_changed_block(value, other, rows, runs.n, path, name))
+    if not any(path in paths for path in runs.pair):
+        raise UserError(f"no argument of {name} depends on the key; random conditioning needs a conditional pipeline")
+    return paths
+
+
+def _single_rows(value: Any, blocks: int) -> Rows | None:
+    count = num_rows(value)
+    if not count or count % blocks:
+        return None
+    return Rows(blocks=blocks, per_item=count // blocks, is_list=not isinstance(value, Tensor))
+
+
+def _changed_block(value: Any, other: Any, rows: Rows, n: int, path: str, name: str) -> int:
+    """The block whose rows of the last item changed.
+
+    Raises:
+        UserError: rows of another item changed, or those of several blocks.
+    """
+    ragged = isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape[1:] != other.shape[1:]
+    if ragged:
+        shape = [min(a, b) for a, b in zip(value.shape[1:], other.shape[1:], strict=True)]
+        value, other = (v[(slice(None), *(slice(0, s) for s in shape))] for v in (value, other))
+    changed = [
+        (block, k)
+        for block in range(rows.blocks)
+        for k in range(n)
+        if not same(rows.item(value, k, n, block), rows.item(other, k, n, block))
+    ]
+    if ragged:
+        # the longer of the two keys also pads the other rows: only those of the last item must differ everywhere
+        changed = [place for place in changed if place[1] == n - 1] or [(0, n - 1)]
+    blocks = {block for block, _ in changed}
+    if any(k != n - 1 for _, k in changed) or len(blocks) != 1:
+        raise UserError(
+            f"changing one key changed rows {changed} (block, item) of argument {path!r} of {name}; not supported"
+        )
+    return blocks.pop()
+
+
+def _ragged(runs: _Runs, paths: Mapping[str, Rows]) -> dict[str, tuple[int, ...]]:
+    """Key arguments whose rows have another shape, or are left out, for another key -> the axes that vary."""
+    ragged: dict[str, tuple[int, ...]] = {}
+    for path, rows in paths.items():
+        if rows.is_list:
+            continue
+        items = [_item(rows, version) for version in (runs.pair[path], runs.swapped[path], runs.alone.get(path))]
+        shapes = {tuple(item.shape) for item in items if item is not None}
+        axes = tuple(k for k, sizes in enumerate(zip(*shapes, strict=True)) if len(set(sizes)) > 1)
+        if axes or any(item is None for item in items):
+            ragged[path] = axes or (0,)
+    return ragged
+
+
+def _item(rows: Rows, value: Any) -> Any:
+    return None if value is None else rows.item(value, 0, (num_rows(value) or 1) // rows.blocks // rows.per_item)
+
+
+def _with_rest(found: Calibration, runs: _Runs) -> Calibration:
+    """The leaves that do not belong to the key: one item's rows of those that have rows per item, and the constants."""
+    known = _known(found) | set(found.key_paths)
+    blocks = next(iter(found.noisy.values())).blocks
+    bound: dict[str, Tensor] = {}
+    bound_paths: dict[str, Rows] = {}
+    repeated: Leaves = {}
+    constants: Leaves = {}
+    for path, value in runs.pair.items():
+        rows = None if path in known else _rest_rows(found, runs, path, blocks)
+        if path in known:
+            continue
+        if rows is None:
+            constants[path] = value.detach() if isinstance(value, Tensor) else value
+            continue
+        rows = replace(rows, block=_conditional_block(found.key_paths, rows.blocks))
+        item = rows.item(value, 0, runs.n)
+        bound_paths[path] = rows
+        if isinstance(item, Tensor):
+            bound[path] = item.detach().clone()
+        else:
+            repeated[path] = item
+    return replace(found, bound=bound, bound_paths=bound_paths, repeated=repeated, constants=constants)
+
+
+def _conditional_block(paths: Mapping[str, Rows], blocks: int) -> int:
+    """The block that the key's rows are in, of so many."""
+    return next((rows.block for rows in paths.values() if rows.blocks == blocks), 0)
+
+
+def _rest_rows(found: Calibration, runs: _Runs, path: str, blocks: int) -> Rows | None:
+    value = runs.pair[path]
+    if not found.runner.single:
+        return rows_of(value, runs.alone.get(path), blocks)
+    rows = _single_rows(value, blocks)
+    is_rows = isinstance(value, Tensor) and value.ndim > 0 and rows is not None and rows.per_item == 1
+    return rows if is_rows else None
+
+
+def _null(found: Calibration, keys: Keys, guided: _Runs, paths: Mapping[str, Rows]) -> tuple[Key | None, Leaves]:
+    """The null key, and the rows that guidance uses for it."""
+    kind = keys[0]
+    usual: Key | None = "" if isinstance(kind, str) else None
+    rows = _other_block(guided, paths) or _other_call(found, keys, guided, paths)
+    if isinstance(kind, Mapping):
+        return ({} if rows else None), rows
+    if isinstance(kind, int):
+        label = next(iter(rows.values()), None)
+        return (int(label) if isinstance(label, Tensor) and label.numel() == 1 else None), {}
+    return usual, rows
+
+
+def _other_block(guided: _Runs, paths: Mapping[str, Rows]) -> Leaves:
+    """The first item's rows of the block that is not conditional."""
+    if any(rows.blocks < 2 for rows in paths.values()):
+        return {}
+    return {
+        path: _kept(rows.item(guided.pair[path], 0, guided.n, (rows.block + 1) % rows.blocks))
+        for path, rows in paths.items()
+    }
+
+
+def _other_call(found: Calibration, keys: Keys, guided: _Runs, paths: Mapping[str, Rows]) -> Leaves:
+    """The first item's rows of the step's other call, if there is one and it does not depend on the key."""
+    runner = found.runner
+    for skip in (runner.skip + 1, runner.skip - 1):
+        if skip < 0:
+            continue
+        some = list(keys[:1]) if runner.single else list(keys[:2])
+        other = list(keys[1:2]) if runner.single else [keys[0], keys[2]]
+        a, b = runner.first(some, skip=skip), runner.first(other, skip=skip)
+        if len(a.calls) <= skip or len(b.calls) <= skip or a.calls[skip].step:
+            continue
+        before = with_extras(found, a.leaves(skip, found.lists))
+        after = with_extras(found, b.leaves(skip, found.lists))
+        same_key = all(path in before and same(before[path], after.get(path)) for path in paths)
+        if same_key and all(before[path] is not None for path in paths):
+            return {path: _kept(rows.item(before[path], 0, guided.n, 0)) for path, rows in paths.items()}
+    return {}
+
+
+def _kept(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else value
+
+
+def _without_guidance(
+    found: Calibration, keys: Keys, runs: _Runs, paths: Mapping[str, Rows]
+) -> tuple[Calibration, _Runs] | None:
+    """The same with guidance off, if the pipeline then makes one block with the very same conditional rows."""
+    runner = found.runner
+    if "guidance_scale" not in parameters_of(runner.pipeline):
+        return None
+    runner = replace(runner.with_call(guidance_scale=1.0), skip=0, blank=None)
+    noisy = {path: replace(one, blocks=1) for path, one in found.noisy.items()}
+    off = replace(found, runner=runner, noisy=noisy)
+    try:
+        single = _runs(off, keys)
+    except Exception:  # a pipeline that cannot do without guidance keeps it
+        return None
+    if set(single.pair) != set(runs.pair):
+        return None
+    for path, value in runs.pair.items():
+        other = single.pair[path]
+        if path in found.noisy or path in found.times or path in found.links:
+            continue
+        more, fewer = num_rows(value) or 0, num_rows(other) or 0
+        if fewer and more > fewer and more % fewer == 0:
+            block = paths[path].block if path in paths else _conditional_block(paths, more // fewer)
+            value = value[fewer * block : fewer * (block + 1)]
+        if not same(value, other):
+            return None
+    recording = runner.first([keys[0], keys[1]])
+    templates = {"": recording.calls[0].arguments}
+    templates |= {name: call.arguments for name, call in recording.upstream[0].items()}
+    return replace(off, templates=templates), single
+
+
+def _verify_single(found: Calibration, runs: _Runs) -> None:
+    name = type(found.runner.network).__name__
+    for path, rows in found.key_paths.items():
+        value, alone = runs.pair[path], runs.alone.get(path)
+        if path in found.ragged or runs.n == 1:
+            continue
+        if not same(rows.item(value, 0, 2), rows.item(alone, 0, 1)):
+            raise UserError(f"argument {path!r} of {name} differs between one key and a batch; not supported")
+
+
+def _with_null_rows(found: Calibration, null_rows: Leaves) -> Calibration:
+    key = found.null_key
+    if key is None or not null_rows or isinstance(key, int):
+        return found
+    if isinstance(key, str):
+        row = recorded_rows(found, [key])[0]
+        if all(same(row[path], value) for path, value in null_rows.items()):
+            return found
+    return replace(found, null_rows=null_rows) if all(_fits(found, *one) for one in null_rows.items()) else found
+
+
+def _fits(found: Calibration, path: str, value: Any) -> bool:
+    if path in found.ragged or not isinstance(value, Tensor):
+        return True
+    return value.shape == found.key_paths[path].item(found.examples[path], 0, 1).shape

@@ -1,0 +1,157 @@
+"""Keys and call arguments: how a pipeline is told them, and examples where calibration needs some."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.maths.draws import generator
+from condistill.maths.randomise import Key
+
+# of different lengths, so that attention masks differ as well
+PROMPTS = ("a red fox", "two ships at sea", "a stone bridge in the snow")
+# arguments that are keys where a pipeline takes neither prompts nor class labels, in this order
+_KEY_ARGUMENTS = ("example_image", "image_embeds", "image_embeddings", "image", "images", "video")
+_NOT_PICTURES = (
+    "negative_",
+    "num_",
+    "ip_adapter",
+    "output",
+    "callback",
+    "original_",
+    "target_",
+    "crop",
+    "max_",
+    "min_",
+)
+_NOT_PICTURE_PARTS = ("embed", "scale", "latent", "processor", "strength", "guidance", "size", "noise", "width", "rate")
+PICTURE = 64  # side of an example picture where the pipeline does not say one
+
+
+def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of the pipeline's call."""
+    return {name: p for name, p in inspect.signature(type(pipeline).__call__).parameters.items() if name != "self"}
+
+
+def key_arguments(pipeline: Any, keys: Sequence[Key], *, single: bool = False) -> dict[str, Any]:
+    """The pipeline's own arguments that say `keys`.
+
+    Args:
+        keys: n of them.
+        single: the pipeline takes one item at a time: values are given as they are, not as lists.
+
+    Raises:
+        UserError: the pipeline takes no such argument, or the keys are of different kinds.
+    """
+    parameters, name = parameters_of(pipeline), type(pipeline).__name__
+    if keys and all(isinstance(key, Mapping) for key in keys):
+        names = list(keys[0])  # type: ignore[arg-type]
+        if any(list(key) != names for key in keys):  # type: ignore[arg-type]
+            raise UserError("keys that are mappings must all name the same arguments in the same order")
+        unknown = [one for one in names if one not in parameters]
+        if unknown:
+            raise UserError(f"{name} takes no argument {unknown[0]!r}; it takes: {', '.join(parameters)}")
+        given = {one: [key[one] for key in keys] for one in names}  # type: ignore[index]
+    else:
+        given = {_argument(keys, parameters, name): list(keys)}
+    if single:
+        return {one: values[0] for one, values in given.items()}
+    return {one: _batched(values) for one, values in given.items()}
+
+
+def _argument(keys: Sequence[Key], parameters: Mapping[str, Any], name: str) -> str:
+    if all(isinstance(key, str) for key in keys):
+        argument = "prompt"
+    elif all(isinstance(key, int) for key in keys):
+        argument = "class_labels"
+    else:
+        kinds = sorted({type(key).__name__ for key in keys})
+        raise UserError(f"keys must all be strings, all integers or all mappings, got {', '.join(kinds)}")
+    if argument not in parameters:
+        raise UserError(
+            f"{name} takes no argument {argument!r}; give keys as mappings of the arguments that may be exchanged, "
+            f"out of: {', '.join(parameters)}"
+        )
+    return argument
+
+
+def _batched(values: list[Any]) -> Any:
+    if all(isinstance(value, Tensor) for value in values):
+        return torch.cat(values) if all(value.shape[:1] == (1,) for value in values) else torch.stack(values)
+    return values
+
+
+def example_keys(pipeline: Any, network: torch.nn.Module) -> Iterator[tuple[Key, Key, Key]]:
+    """Triples of different keys of the kind that the pipeline takes, the likeliest first.
+
+    Raises:
+        UserError: it takes nothing that could be exchanged.
+    """
+    parameters = parameters_of(pipeline)
+    if "prompt" in parameters:
+        yield PROMPTS
+        return
+    if "class_labels" in parameters:
+        yield (1, 2, 3)
+        return
+    names = [name for name in _KEY_ARGUMENTS if name in parameters]
+    if not names:
+        raise UserError(
+            f"{type(pipeline).__name__} takes neither 'prompt' nor 'class_labels' nor an image, so there is nothing to "
+            "swap; random conditioning needs a conditional pipeline"
+        )
+    if "embed" not in names[0]:
+        yield tuple({names[0]: picture(names[0], k, PICTURE, PICTURE)} for k in range(3))  # type: ignore[misc]
+        return
+    together = [name for name in (names[0], f"negative_{names[0]}") if name in parameters]
+    config = dict(network.config)  # type: ignore[arg-type]
+    sizes = dict.fromkeys(v for v in config.values() if isinstance(v, int) and not isinstance(v, bool) and v > 2)
+    for size in sizes:
+        yield tuple(  # type: ignore[misc]
+            {name: torch.randn(1, size, generator=generator(k, name, 0)) for name in together} for k in range(3)
+        )
+
+
+def placeholders(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> dict[str, Any]:
+    """Example pictures for the arguments that take some and are not in `call`."""
+    height, width = _size(pipeline, network, call)
+    names = [name for name in parameters_of(pipeline) if name not in call and _takes_picture(name)]
+    return {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
+
+
+def _takes_picture(name: str) -> bool:
+    words = ("image", "images", "mask", "video", "frames", "image_2")
+    if name.startswith(_NOT_PICTURES) or any(part in name for part in _NOT_PICTURE_PARTS):
+        return False
+    return name.endswith(words)
+
+
+def picture(name: str, number: int, height: int, width: int) -> Any:
+    """A seeded example for an argument of this name: a picture, a mask or a few frames."""
+    from PIL import Image
+
+    if "mask" in name:
+        half = Image.new("L", (width, height), 0)
+        half.paste(255, (0, 0, width // 2, height))
+        return half
+    if "video" in name or "frames" in name:
+        return [picture("image", number + 31 * k, height, width) for k in range(9)]
+    small = torch.randint(0, 255, (8, 8, 3), generator=generator(number, "picture", 0), dtype=torch.uint8)
+    return Image.fromarray(small.numpy()).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _size(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> tuple[int, int]:
+    """(height, width) of an example picture: the call's, else the denoiser's own times the VAE's scale."""
+    own: Any = dict(network.config).get("sample_size")  # type: ignore[arg-type]
+    side = own[-1] if isinstance(own, list | tuple) and own else own if isinstance(own, int) else 0
+    scale = next((s for s in (getattr(pipeline, n, 0) for n in _SCALES) if isinstance(s, int) and s), 8)
+    usual = side * scale if side and side * scale <= 1024 else PICTURE
+    return int(call.get("height") or usual), int(call.get("width") or usual)
+
+
+_SCALES = ("vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio", "movq_scale_factor")

@@ -1,0 +1,195 @@
+"""Which arguments hold x_t, and how: found by comparing values with the scheduler's sample."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.teacher.leaves import Leaves
+
+# relative; recorded values went through half precision at most once between two runs of the same pipeline
+TOLERANCE = 2e-3
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two recorded values are equal: floats within TOLERANCE of the largest, everything else exactly."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.shape != b.shape:
+            return False
+        if not a.is_floating_point() or not b.is_floating_point():
+            return torch.equal(a, b)
+        a, b = a.detach().double(), b.detach().double()
+        return bool((a - b).abs().max() <= TOLERANCE * (a.abs().max() + 1e-12)) if a.numel() else True
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and (a is b or a == b or not isinstance(a, str | int | float | bool | None))
+
+
+@dataclass(frozen=True)
+class View:
+    """How a scheduler's sample is laid out for the denoiser: rows split, axes permuted, then shaped.
+
+    Attributes:
+        frames: rows of one item in the scheduler's sample (video samples are stepped frame by frame in places).
+        axes: order of the axes after the first.
+        shape: of one item in the denoiser's space.
+    """
+
+    frames: int
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def __call__(self, sample: Tensor, n: int) -> Tensor:
+        """(n, *shape): the first n items of the sample in the denoiser's layout."""
+        if self.frames > 1:
+            sample = sample[: n * self.frames].unflatten(0, (n, self.frames))
+        else:
+            sample = sample[:n]
+        return sample.permute(0, *self.axes).reshape(n, *self.shape)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """How an argument holds x_t.
+
+    Attributes:
+        shape: of one item's x_t in it.
+        axis: where more than x_t stands along this axis of the item (extra channels, more tokens); None if nothing.
+        start: first position of x_t there.
+        total: length of the axis, x_t and the rest.
+        blocks: times that the batch is repeated.
+        is_list: the argument is a list with one entry per item.
+    """
+
+    shape: tuple[int, ...]
+    axis: int | None = None
+    start: int = 0
+    total: int = 0
+    blocks: int = 1
+    is_list: bool = False
+
+    @property
+    def length(self) -> int:
+        """Of x_t along the axis."""
+        return self.shape[self.axis] if self.axis is not None else 0
+
+    def extra(self, rows: Tensor) -> Tensor:
+        """What stands beside x_t in (b, ...) recorded rows."""
+        assert self.axis is not None
+        axis, end = self.axis + 1, self.start + self.length
+        parts = [rows.narrow(axis, 0, self.start), rows.narrow(axis, end, rows.shape[axis] - end)]
+        return torch.cat(parts, dim=axis)
+
+    def filled(self, x_t: Tensor, extra: Tensor | None) -> Tensor:
+        """x_t (b, *shape) with what stands beside it, (b, ...)."""
+        if self.axis is None or extra is None:
+            return x_t
+        axis = self.axis + 1
+        before, after = (
+            extra.narrow(axis, 0, self.start),
+            extra.narrow(axis, self.start, extra.shape[axis] - self.start),
+        )
+        return torch.cat([before, x_t, after], dim=axis)
+
+    def cropped(self, output: Tensor) -> Tensor:
+        """The part of the denoiser's answer that is about x_t: all of it, but for further tokens or frames."""
+        if self.axis is None or self.axis == self._channels:
+            return output
+        whole = (*self.shape[: self.axis], self.total, *self.shape[self.axis + 1 :])
+        if tuple(output.shape[1:]) != whole:
+            return output
+        return output.narrow(self.axis + 1, self.start, self.length)
+
+    @property
+    def _channels(self) -> int | None:
+        """The axis of the channels of tokens (n, c) and pictures (c, h, w); a learned variance doubles it as well."""
+        return {2: 1, 3: 0}.get(len(self.shape))
+
+
+def stacked(value: Any) -> Tensor | None:
+    """A leaf as one tensor with a row per item, or None if it is none."""
+    if isinstance(value, list | tuple):
+        rows = [row for row in value if isinstance(row, Tensor)]
+        if not rows or len(rows) != len(value) or any(row.shape != rows[0].shape for row in rows):
+            return None
+        value = torch.stack(rows)
+    return value if isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2 else None
+
+
+def find_noisy(leaves: Leaves, sample: Tensor, n: int, name: str) -> tuple[View, dict[str, Noisy]]:
+    """The layout of x_t for the denoiser, and every argument that holds it.
+
+    Args:
+        leaves: of a call in the first step, with n items.
+        sample: the scheduler's before its first step.
+
+    Raises:
+        UserError: no argument of the denoiser itself is the sample in any layout.
+    """
+    found: dict[str, Noisy] = {}
+    view: View | None = None
+    # the denoiser's own arguments first: they decide the layout
+    for path in sorted(leaves, key=lambda p: ":" in p):
+        rows = stacked(leaves[path])
+        if rows is None or rows.shape[0] % n or not bool(rows.isfinite().all()):
+            continue
+        for layout in [view] if view is not None else _views(sample, n, rows):
+            noisy = _compared(rows, layout(sample.double(), n), n)
+            if noisy is not None:
+                is_list = isinstance(leaves[path], list | tuple)
+                found[path] = replace(noisy, is_list=is_list)
+                view = layout
+                break
+    if view is None or all(":" in path for path in found):
+        shapes = ", ".join(f"{p} {tuple(v.shape)}" for p, v in leaves.items() if isinstance(v, Tensor) and v.ndim > 1)
+        raise UserError(
+            f"no argument of {name} is the scheduler's sample {tuple(sample.shape)}, scaled, doubled, packed or with "
+            f"more beside it; it got {shapes}: this pipeline is not supported"
+        )
+    return view, found
+
+
+def _views(sample: Tensor, n: int, rows: Tensor) -> Iterator[View]:
+    """Layouts of the sample that could be an item of `rows`, the plainest first."""
+    shape = tuple(sample.shape[1:])
+    yield View(1, tuple(range(1, sample.ndim)), shape)
+    all_frames = [1] if sample.shape[0] % n else [1, sample.shape[0] // n]
+    target = tuple(rows.shape[1:])
+    for frames in dict.fromkeys(all_frames):
+        dims = (frames, *shape) if frames > 1 else shape
+        if len(dims) > 5:
+            continue
+        for axes in itertools.permutations(range(1, len(dims) + 1)):
+            permuted = tuple(dims[a - 1] for a in axes)
+            yield View(frames, axes, permuted)
+            if permuted != target and torch.Size(permuted).numel() == torch.Size(target).numel():
+                yield View(frames, axes, target)
+
+
+def _compared(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
+    """How `rows` (k n, ...) hold `wanted` (n, ...), which may be scaled; None if they do not."""
+    if rows.ndim != wanted.ndim:
+        return None
+    blocks = rows.double().unflatten(0, (-1, n))
+    longer = [k for k, (a, b) in enumerate(zip(rows.shape[1:], wanted.shape[1:], strict=True)) if a != b]
+    if len(longer) > 1 or (longer and rows.shape[longer[0] + 1] < wanted.shape[longer[0] + 1]):
+        return None
+    shape = tuple(wanted.shape[1:])
+    if not longer:
+        return Noisy(shape, blocks=len(blocks)) if _is_scaled(blocks, wanted) else None
+    axis, length = longer[0], shape[longer[0]]
+    for start in (0, rows.shape[axis + 1] - length):
+        if _is_scaled(blocks.narrow(axis + 2, start, length), wanted):
+            return Noisy(shape, axis, start, rows.shape[axis + 1], len(blocks))
+    return None
+
+
+def _is_scaled(blocks: Tensor, wanted: Tensor) -> bool:
+    factor = (blocks[0] * wanted).sum() / wanted.square().sum()
+    return bool(factor.abs() > 1e-6) and all(same(block, wanted * factor) for block in blocks)

@@ -1,0 +1,129 @@
+"""Keys of different length: padded where that changes nothing, else all encoded beside one long key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.maths.draws import generator
+from condistill.maths.randomise import Key
+from condistill.teacher.calibration import Calibration
+from condistill.teacher.calling import call_arguments, padded, prediction, stacked_rows
+from condistill.teacher.condition import Condition
+from condistill.teacher.leaves import Leaves
+
+LONG = " ".join(["a quiet village by the sea at dawn with boats and gulls"] * 100)
+PADDING = 5  # rows added for the check
+HARMLESS = 1e-3  # relative; attention over masked rows changes the order of summation
+
+
+def fixed(found: Calibration, pair: Leaves, swapped: Leaves, keys: tuple[Key, Key, Key]) -> Calibration:
+    """The calibration with keys of different length taken care of.
+
+    Raises:
+        UserError: padding changes what the denoiser answers, and the pipeline gives long keys other shapes as well.
+    """
+    known = {*found.noisy, *found.times, *found.links, *found.key_paths}
+    shared = [p for p, v in pair.items() if p not in known and _shape(v) != _shape(swapped.get(p))]
+    if not found.ragged and not shared:
+        return found
+    if not shared and _is_harmless(found, keys[0]):
+        return found
+    beside = _beside_a_long_key(found, keys)
+    if beside is None:
+        what = ", ".join(sorted({*found.ragged, *shared}))
+        raise UserError(
+            f"the length of {what} depends on the key and cannot be padded without changing the answer of "
+            f"{type(found.runner.network).__name__}; pass call= arguments that fix it (max_sequence_length, padding)"
+        )
+    return beside
+
+
+def _shape(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, Tensor) else None
+
+
+def _is_harmless(found: Calibration, key: Key) -> bool:
+    """Whether the denoiser answers the same when a key's rows are padded."""
+    row = recorded_rows(found, [key])[0]
+    longer = {path: _longer(value, found.ragged.get(path, ())) for path, value in row.items()}
+    network = found.runner.network
+    weight = next(network.parameters())
+    x_t = torch.randn(1, *found.latent_shape, generator=generator(0, "padding", 0)).to(weight.device)
+    t = torch.tensor([500], device=weight.device)
+    bound = {path: value.unsqueeze(0) for path, value in found.bound.items()}
+    answers = []
+    for one in (row, longer):
+        condition = Condition(stacked_rows([one], found.ragged, found), bound)
+        arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=weight.dtype)
+        with torch.no_grad():
+            answers.append(prediction(found, network(**arguments)).float())
+    return bool((answers[0] - answers[1]).abs().max() <= HARMLESS * answers[0].abs().max())
+
+
+def _longer(value: Tensor, axes: tuple[int, ...]) -> Tensor:
+    more = value.new_zeros([size + PADDING * (axis in axes) for axis, size in enumerate(value.shape)])
+    return padded([value, more])[0]
+
+
+def _beside_a_long_key(found: Calibration, keys: tuple[Key, Key, Key]) -> Calibration | None:
+    if found.runner.single or not isinstance(keys[0], str):
+        return None
+    recordings = [found.runner.first([key, LONG]) for key in keys]
+    leaves = [with_extras(found, recording.leaves(found.runner.skip, found.lists)) for recording in recordings]
+    if any(_shape(one.get(path)) != _shape(value) for one in leaves[1:] for path, value in leaves[0].items()):
+        return None
+    constants = {path: leaves[0].get(path, value) for path, value in found.constants.items()}
+    return replace(found, companion=LONG, ragged={}, constants=constants)
+
+
+def with_extras(found: Calibration, leaves: Leaves) -> Leaves:
+    """The leaves, and what stands beside x_t as leaves of their own: `path + "+"`."""
+    extras = {}
+    for path, noisy in found.noisy.items():
+        if noisy.axis is not None and leaves.get(path) is not None:
+            rows = torch.stack(list(leaves[path])) if noisy.is_list else leaves[path]
+            extras[f"{path}+"] = noisy.extra(rows)
+    return leaves | extras
+
+
+def recorded_rows(found: Calibration, keys: list[Key]) -> list[dict[str, Any]]:
+    """What each key gives the denoiser: path -> (...) rows without a batch axis. One run of the pipeline.
+
+    Where the shapes depend on the key, and where the pipeline takes one key at a time, one run for each key.
+    """
+    one_by_one = found.runner.single or found.ragged or found.companion is not None
+    if one_by_one and len(keys) > 1:
+        return [recorded_rows(found, [key])[0] for key in keys]
+    together = keys if found.companion is None else [*keys, found.companion]
+    recording = found.runner.first(together)
+    leaves = with_extras(found, recording.leaves(found.runner.skip, found.lists))
+    n = len(together)
+    rows = []
+    for k in range(len(keys)):
+        row = {}
+        for path, place in found.key_paths.items():
+            value = leaves.get(path)
+            row[path] = None if value is None else _as_tensor(place.item(value, k, n))
+        rows.append(_without_gaps(found, row))
+    return rows
+
+
+def _as_tensor(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value)
+
+
+def _without_gaps(found: Calibration, row: dict[str, Any]) -> dict[str, Any]:
+    """The row with masks that the pipeline left out, because all of it is attended to, written out."""
+    gaps = [path for path, value in row.items() if value is None]
+    if not gaps:
+        return row
+    length = next(len(row[path]) for path in found.ragged if isinstance(row[path], Tensor))
+    for path in gaps:
+        usual = found.examples[path]
+        row[path] = torch.ones(length, *usual.shape[2:], dtype=usual.dtype, device=usual.device)
+    return row

@@ -1,0 +1,177 @@
+"""Running a pipeline under watch: its own arguments, its own generators, nothing printed, nothing left behind."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from condistill.errors import UserError
+from condistill.maths.draws import generator
+from condistill.maths.noise_path import noise_path
+from condistill.maths.randomise import Key
+from condistill.teacher.keys import key_arguments, parameters_of
+from condistill.teacher.recording import EnoughRecorded, Mode, Recording, shadowed, watched, zeros_of
+
+STEPS = "num_inference_steps"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How a pipeline is run.
+
+    Attributes:
+        pipeline: the pipeline.
+        component: the denoiser's name.
+        call: the pipeline's own further arguments.
+        single: one key at a time.
+        skip: calls of the denoiser before the one that is conditional.
+        upstream: names of the networks whose output reaches the denoiser in every step; None while not known.
+        blank: zeros in the shape of the denoiser's answer, once known.
+    """
+
+    pipeline: Any
+    component: str
+    call: Mapping[str, Any] = field(default_factory=dict)
+    single: bool = False
+    skip: int = 0
+    upstream: tuple[str, ...] | None = ()
+    blank: Any = None
+
+    @property
+    def network(self) -> nn.Module:
+        """The denoiser."""
+        return getattr(self.pipeline, self.component)
+
+    def with_call(self, **more: Any) -> Runner:
+        """The same with further arguments."""
+        return replace(self, call={**self.call, **more})
+
+    def first(self, keys: Sequence[Key], *, skip: int | None = None) -> Recording:
+        """A recording that ends at the conditional call of the first step."""
+        return self.run(keys, mode="stop", skip=self.skip if skip is None else skip)
+
+    def run(
+        self,
+        keys: Sequence[Key],
+        *,
+        mode: Mode,
+        skip: int = 0,
+        max_steps: int | None = None,
+        generators: list[torch.Generator] | None = None,
+    ) -> Recording:
+        """The recording of one run. Global random state is not touched.
+
+        Args:
+            keys: n of them; one where the pipeline takes one at a time.
+            mode, skip, max_steps: see `recording.watched`.
+            generators: one per key; drawn from a fixed seed if not given.
+        """
+        pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
+        arguments = {**self.call, **key_arguments(pipeline, keys, single=self.single)}
+        if "generator" in parameters:
+            drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
+            arguments["generator"] = drawn[0] if self.single else drawn
+        if "output_type" in parameters:
+            arguments.setdefault("output_type", "latent")
+        watching = watched(
+            self.network, samplers(pipeline), mode,
+            others=self._others(mode), skip=skip, max_steps=max_steps, blank=self.blank,
+        )  # fmt: skip
+        with _quiet(pipeline), _twins_blank(self, mode), torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(generators[0].initial_seed() if generators else 0)
+            with watching as recording, suppress(EnoughRecorded):
+                recording.result = pipeline(**arguments)
+        return recording
+
+    def _others(self, mode: Mode) -> dict[str, nn.Module]:
+        parts = networks(self.pipeline)
+        names = list(parts) if self.upstream is None else self.upstream
+        return {name: parts[name] for name in names if parts[name] is not self.network}
+
+
+def samplers(pipeline: Any) -> dict[str, Any]:
+    """The pipeline's schedulers by name."""
+    return {name: part for name, part in pipeline.components.items() if hasattr(part, "set_timesteps")}
+
+
+def networks(pipeline: Any) -> dict[str, nn.Module]:
+    """The pipeline's networks by name."""
+    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+
+
+def check_samplers(pipeline: Any) -> None:
+    """Nothing, if at least one scheduler's noise process is known.
+
+    Raises:
+        UserError: there is none; the message is about the first.
+    """
+    found = samplers(pipeline)
+    if not found:
+        raise UserError(f"{type(pipeline).__name__} has no scheduler, so no denoising loop; it is no diffusion teacher")
+    errors = []
+    for one in found.values():
+        try:
+            noise_path(one)
+        except UserError as error:
+            errors.append(error)
+    if len(errors) == len(found):
+        raise errors[0]
+
+
+def exchanged(pipeline: Any, component: str, other: nn.Module) -> Any:
+    """A copy of the pipeline with `other` as its `component`, also in the pipelines inside it.
+
+    Everything else is shared but the schedulers, which have a state.
+    """
+    found, network = copy.copy(pipeline), getattr(pipeline, component)
+    parts = {component: other, **{name: copy.deepcopy(part) for name, part in samplers(pipeline).items()}}
+    found.register_modules(**parts)
+    for name, part in list(vars(pipeline).items()):
+        if hasattr(part, "components") and hasattr(part, "register_modules"):
+            inner = next((n for n, one in networks(part).items() if one is network), None)
+            vars(found)[name] = exchanged(part, inner, other) if inner else part
+    return found
+
+
+@contextmanager
+def _quiet(pipeline: Any) -> Iterator[None]:
+    bar = getattr(pipeline, "_progress_bar_config", None)
+    pipeline.set_progress_bar_config(disable=True)
+    try:
+        yield
+    finally:
+        if bar is None:
+            del pipeline._progress_bar_config
+        else:
+            pipeline._progress_bar_config = bar
+
+
+@contextmanager
+def _twins_blank(runner: Runner, mode: Mode) -> Iterator[None]:
+    """Other denoisers of the same class (an expert for other times) answer with zeros while nothing real is wanted."""
+    twins = [
+        part
+        for part in networks(runner.pipeline).values()
+        if part is not runner.network and type(part) is type(runner.network) and mode != "real"
+    ]
+    with ExitStack() as stack:
+        for twin in twins:
+            stack.enter_context(shadowed(twin, "forward", _blank(twin)))
+        yield
+
+
+def _blank(network: nn.Module) -> Any:
+    real, known = network.forward, []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not known:
+            known.append(zeros_of(real(*args, **kwargs)))
+        return known[0]
+
+    return forward

@@ -1,0 +1,120 @@
+"""Which arguments follow the scheduler's time: affine maps, fitted on two steps and checked on all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condistill.errors import UserError
+from condistill.teacher.leaves import Leaves
+from condistill.teacher.noisy import TOLERANCE, same
+
+_KNOWN = (0.0, 1.0, -1.0, 0.001, -0.001)
+
+
+@dataclass(frozen=True)
+class TimeMap:
+    """network time = scale * t + offset.
+
+    Attributes:
+        scale, offset: numbers, or tensors of one item's shape where parts of an item have times of their own
+            (a frame that is given is always at time 0).
+        shape: of one item's time; () where it is one number.
+        is_whole: whole numbers are wanted.
+    """
+
+    scale: float | Tensor
+    offset: float | Tensor
+    shape: tuple[int, ...] = ()
+    is_whole: bool = False
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """The network's times for the scheduler's times t (b,): (b, *shape)."""
+        if self.is_plain:
+            time = t
+        elif isinstance(self.scale, Tensor) and isinstance(self.offset, Tensor):
+            column = t.float().view(-1, *[1] * len(self.shape))
+            time = column * self.scale.to(t.device) + self.offset.to(t.device)
+        else:
+            time = t.float() * self.scale + self.offset
+        if self.shape and time.ndim == 1:
+            time = time.view(-1, *[1] * len(self.shape)).expand(-1, *self.shape)
+        return time.round().long() if self.is_whole and time.is_floating_point() else time
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network is given the scheduler's time as it is."""
+        return (
+            not isinstance(self.scale, Tensor)
+            and not isinstance(self.offset, Tensor)
+            and (self.scale == 1.0 and self.offset == 0.0)
+        )
+
+
+def time_maps(
+    calls: Sequence[Leaves], times: Sequence[float], known: Mapping[str, Any], linked: set[str], n: int, name: str
+) -> dict[str, TimeMap]:
+    """The arguments that change from step to step -> their affine maps from the scheduler's time.
+
+    Args:
+        calls: leaves of one call per step.
+        times: the scheduler's time of each.
+        known: paths that hold x_t; they change as well, and so do those in `linked`.
+        n: items in a call.
+
+    Raises:
+        UserError: no argument follows the time, or another one changes from step to step.
+    """
+    found: dict[str, TimeMap] = {}
+    if len(set(times)) < 2:
+        raise UserError(f"{name} was called at one time only; give more steps (num_inference_steps)")
+    for path, value in calls[0].items():
+        if path in known or path in linked or all(same(value, call.get(path)) for call in calls[1:]):
+            continue
+        fitted = _fitted([call.get(path) for call in calls], times, n)
+        if fitted is None:
+            raise UserError(
+                f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time; "
+                "this pipeline is not supported"
+            )
+        found[path] = fitted
+    if not any(":" not in path for path in found):
+        raise UserError(
+            f"no argument of {name} follows the scheduler's time by an affine map; this pipeline is not supported"
+        )
+    return found
+
+
+def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | None:
+    if any(not isinstance(v, Tensor | int | float) or isinstance(v, bool) for v in values):
+        return None
+    rows = [torch.as_tensor(v).detach().double().cpu() for v in values]
+    if any(row.shape != rows[0].shape for row in rows):
+        return None
+    far = max(range(len(times)), key=lambda k: abs(times[k] - times[0]))
+    slope = (rows[far] - rows[0]) / (times[far] - times[0])
+    shift = rows[0] - slope * times[0]
+    for t, row in zip(times, rows, strict=True):
+        if not bool(((slope * t + shift - row).abs() <= TOLERANCE * (row.abs() + 1e-3)).all()):
+            return None
+    is_whole = isinstance(values[0], int) or (isinstance(values[0], Tensor) and not values[0].is_floating_point())
+    shape = tuple(rows[0].shape[1:]) if rows[0].ndim and rows[0].shape[0] % n == 0 else ()
+    flat_a, flat_b = slope.reshape(-1), shift.reshape(-1)
+    if bool((flat_a == flat_a[0]).all()) and bool((flat_b == flat_b[0]).all()):
+        return TimeMap(_rounded(float(flat_a[0])), _rounded(float(flat_b[0])), shape, is_whole)
+    per_row = slope.reshape(-1, *shape), shift.reshape(-1, *shape)
+    if not shape or any(not same(part[k], part[0]) for part in per_row for k in range(len(part))):
+        return None
+    return TimeMap(per_row[0][0].float(), per_row[1][0].float(), shape, is_whole)
+
+
+def _rounded(value: float) -> float:
+    """The round number within half precision's error, if there is one: 0.001 for 0.00099999."""
+    for known in _KNOWN:
+        if abs(value - known) <= 1e-3 * max(abs(known), 1e-3):
+            return known
+    return value
