@@ -6,6 +6,7 @@ import string
 from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.processors import TemplateProcessing
 from transformers import (
     BertConfig,
     BertModel,
@@ -19,6 +20,7 @@ from transformers import (
     GlmModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -87,7 +89,7 @@ def bert(hidden: int = 16) -> Any:
 def gemma_tokenizer(length: int = 64) -> Any:
     """A Gemma tokenizer of single letters."""
     words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "\u2581", "\n", *LETTERS]
-    return GemmaTokenizer(vocab={w: k for k, w in enumerate(words)}, model_max_length=length)
+    return GemmaTokenizer(vocab={w: k for k, w in enumerate(words)}, model_max_length=length, add_bos_token=True)
 
 
 def gemma(hidden: int = 16, *, layers: int = 2) -> Any:
@@ -124,6 +126,13 @@ def qwen_tokenizer(*more: str, length: int = 512) -> Any:
     )
     made.image_token, made.video_token = CHAT[5], CHAT[6]
     return made
+
+
+def glm_tokenizer() -> Any:
+    """A GLM tokenizer: Qwen's, but it opens every text with a special token, even an empty one."""
+    made = qwen_tokenizer().backend_tokenizer
+    made.post_processor = TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token=CHAT[0], eos_token=CHAT[0], padding_side="left")
 
 
 def qwen3(hidden: int = 16, *, layers: int = 2, head: bool = False) -> Any:

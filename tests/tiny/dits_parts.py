@@ -1,0 +1,74 @@
+"""What the transformer pipelines share: seeds, networks that react, an autoencoder, pictures, call arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+
+@contextmanager
+def seeded(seed: int = 0) -> Iterator[None]:
+    """Draws inside are the same every time and leave the global generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def awake(network: Any) -> Any:
+    """The network in evaluation mode, with small numbers where it starts with zeros."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            if not weight.any():
+                weight.normal_(std=0.02)
+    return network.eval()
+
+
+def bold(network: Any, factor: float = 2.0) -> Any:
+    """The network with larger matrices, so that the text does not fade on the way to the output."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.mul_(factor if weight.ndim > 1 else 1.0)
+    return network
+
+
+def flow_vae(channels: int = 16) -> Any:
+    """A KL autoencoder, downsampling 2, whose latents are shifted, as those of flow models are."""
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=channels,
+        shift_factor=0.1,
+        scaling_factor=0.5,
+    ).eval()
+
+
+def picture(size: int = 16) -> Image.Image:
+    """A picture of seeded noise."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def mask(size: int = 16) -> Image.Image:
+    """A mask: the right half is to be painted."""
+    pixels = np.zeros((size, size), dtype=np.uint8)
+    pixels[:, size // 2 :] = 255
+    return Image.fromarray(pixels)
+
+
+def small(**more: Any) -> dict[str, Any]:
+    """16 x 16 pixels."""
+    return dict(height=16, width=16, **more)
+
+
+def still(*images: str, **more: Any) -> dict[str, Any]:
+    """16 x 16 pixels, texts of 32 tokens, and a picture for each argument named (a mask where its name says so)."""
+    pictures = {name: mask() if "mask" in name else picture() for name in images}
+    return small(**{"max_sequence_length": 32, **pictures, **more})
