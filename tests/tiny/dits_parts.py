@@ -63,12 +63,12 @@ def mask(size: int = 16) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def small(**more: Any) -> dict[str, Any]:
-    """16 x 16 pixels."""
-    return dict(height=16, width=16, **more)
+def small(size: int = 16, **more: Any) -> dict[str, Any]:
+    """A small square image is wanted."""
+    return dict(height=size, width=size, **more)
 
 
-def still(*images: str, **more: Any) -> dict[str, Any]:
-    """16 x 16 pixels, texts of 32 tokens, and a picture for each argument named (a mask where its name says so)."""
-    pictures = {name: mask() if "mask" in name else picture() for name in images}
-    return small(**{"max_sequence_length": 32, **pictures, **more})
+def still(*images: str, size: int = 16, **more: Any) -> dict[str, Any]:
+    """A small square, texts of 32 tokens, and a picture for each argument named (a mask where its name says so)."""
+    pictures = {name: mask(size) if "mask" in name else picture(size) for name in images}
+    return small(size, **{"max_sequence_length": 32, **pictures, **more})
