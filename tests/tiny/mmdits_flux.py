@@ -112,7 +112,7 @@ def longcat() -> Any:
             vae=flow_vae(),
             text_encoder=texts.qwen_vl(),
             tokenizer=texts.qwen_tokenizer(),
-            text_processor=None,
+            text_processor=texts.qwen_tokenizer(),
             scheduler=flow(),
         )
 
