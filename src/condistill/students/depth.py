@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,9 @@ WORTH_CUTTING = 0.1
 MAX_TAPS = 8  # per stack: feature maps of transformers are large, and all of them are held until the loss
 
 Found = tuple[dict[str, Any], nn.Module, dict[str, str], list[tuple[str, str]], tuple[str, ...]]
+# (path of the list, the teacher's blocks to choose from, the student's places to fill, the student's length)
+Pick = Callable[[str, Sequence[int], Sequence[int], int], Sequence[int]]
+Kept = Mapping[Stack, tuple[int, ...] | int]
 
 
 def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut) -> Found:
@@ -28,10 +31,11 @@ def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut
         cls: class of the network.
         config: the teacher's.
         teacher: on the meta device.
-        cut: depth and keep are read.
+        cut: depth, keep and chosen_by are read.
 
     Raises:
-        UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name.
+        UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name, or
+            blocks that have to be measured first.
     """
     stacks = find_stacks(cls, config, teacher)
     known = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "none"
@@ -39,9 +43,74 @@ def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut
         raise UserError(f"this preset is for U-Nets, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
     if cut.width < 1.0:
         raise UserError(f"width= narrows U-Nets only, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
+    if cut.chosen_by not in PICKS:
+        raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
     kept = _kept(cls, stacks, cut)
-    after, student, modules = _first_that_fits(cls, config, teacher, kept)
+    after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by])
     return after, student, modules, _taps(teacher, modules, stacks), ()
+
+
+def keep_best(
+    cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut, score: Callable[[Stack], Sequence[float]]
+) -> dict[str, tuple[int, ...]]:
+    """List of blocks -> those that stay where the cut's depth keeps the ones with the highest scores.
+
+    Blocks are chosen among those that fit their place; a last block unlike all others always stays.
+
+    Args:
+        cls, config, teacher, cut: as of `cut_depth`.
+        score: gives one number for each block of a stack.
+    """
+    kept = _kept(cls, find_stacks(cls, config, teacher), cut)
+    shortened = [stack for stack, count in kept.items() if isinstance(count, int) and count < stack.length]
+    scores: dict[str, list[float]] = {}
+    for stack in shortened:
+        found = list(score(stack))
+        for path in stack.lists:
+            *others, last = map(_signature, teacher.get_submodule(path).children())
+            scores[path] = found if last in others else [*found[:-1], math.inf]
+
+    def best(path: str, blocks: Sequence[int], places: Sequence[int], total: int) -> Sequence[int]:
+        if path not in scores:
+            return spread(path, blocks, places, total)
+        return sorted(sorted(blocks, key=lambda k: (-scores[path][k], k))[: len(places)])
+
+    _, student, modules = _first_that_fits(cls, config, teacher, kept, best)
+    stay = {}
+    for stack in shortened:
+        path = stack.lists[0]
+        items = student.get_submodule(path).named_children()
+        stay[path] = tuple(int(modules[f"{path}.{name}"].rpartition(".")[2]) for name, _ in items)
+    return stay
+
+
+def spread(path: str, blocks: Sequence[int], places: Sequence[int], total: int) -> Sequence[int]:
+    """`blocks=even`: evenly spread ones, with the first and the last."""
+    return [blocks[k] for k in evenly(len(blocks), len(places))]
+
+
+def from_both_ends(path: str, blocks: Sequence[int], places: Sequence[int], total: int) -> Sequence[int]:
+    """`blocks=ends`: the first blocks for the student's early half, the last ones for its late half.
+
+    Of m blocks the first ceil(m / 2) are the teacher's first ones and the others its last ones, so what goes is the
+    middle. Where blocks are not all alike, this holds among those of each kind.
+
+    Source: BK-SDM keeps the first layers of a U-Net's down blocks and the last of its up blocks; a stack has no down
+    and up, so its halves stand for them.
+
+    >>> from_both_ends("blocks", range(8), range(3), 3)
+    [0, 1, 7]
+    """
+    early = sum(2 * place < total for place in places)
+    late = len(places) - early
+    return [*blocks[:early], *blocks[len(blocks) - late :]]
+
+
+PICKS: dict[str, Pick] = {"even": spread, "ends": from_both_ends}
+NEEDS_CACHE = (
+    "measures the teacher on D: teacher.student(spec, cache=cache), or a recipe (condistill run); "
+    "without D choose blocks=even or blocks=ends"
+)
 
 
 def _kept(cls: type, stacks: Sequence[Stack], cut: Cut) -> dict[Stack, tuple[int, ...] | int]:
@@ -66,15 +135,15 @@ def _kept(cls: type, stacks: Sequence[Stack], cut: Cut) -> dict[Stack, tuple[int
 
 
 def _first_that_fits(
-    cls: type, config: Mapping[str, Any], teacher: nn.Module, kept: Mapping[Stack, tuple[int, ...] | int]
+    cls: type, config: Mapping[str, Any], teacher: nn.Module, kept: Kept, pick: Pick
 ) -> tuple[dict[str, Any], nn.Module, dict[str, str]]:
     misfit = ""
-    for after in _configs(config, kept):
+    for after in _configs(config, kept, pick):
         student = on_meta(cls, after)
         fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
 
         def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList, fixed: Any = fixed) -> Sequence[int]:
-            return fixed[path] if path in fixed else alike(theirs, ours)
+            return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
 
         modules = counterparts(teacher, student, choose)
         misfit = _misfit(teacher, student, modules)
@@ -83,12 +152,15 @@ def _first_that_fits(
     raise UserError(f"the student's tensor {misfit} after this cut; keep other blocks (the last one, for a start)")
 
 
-def _configs(config: Mapping[str, Any], kept: Mapping[Stack, tuple[int, ...] | int]) -> Iterator[dict[str, Any]]:
+def _configs(config: Mapping[str, Any], kept: Kept, pick: Pick) -> Iterator[dict[str, Any]]:
     """The configs to try: counts lowered; then also the fields that list block numbers, renumbered."""
     counts = {s.field: blocks if isinstance(blocks, int) else len(blocks) for s, blocks in kept.items()}
     yield {**config, **counts}
     for stack, blocks in kept.items():
-        stay = evenly(stack.length, blocks) if isinstance(blocks, int) else list(blocks)
+        if isinstance(blocks, int):
+            stay = list(pick(stack.lists[0], range(stack.length), range(blocks), blocks))
+        else:
+            stay = list(blocks)
         listed = {name: value for name, value in config.items() if _lists_blocks(value, stack.length)}
         if listed:
             yield {**config, **counts} | {
@@ -113,8 +185,8 @@ def _misfit(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str]) 
     return ""
 
 
-def alike(theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
-    """The teacher's block for each of the student's, evenly spread among those with the same tensors.
+def alike(path: str, theirs: nn.ModuleList, ours: nn.ModuleList, pick: Pick) -> Sequence[int]:
+    """The teacher's block for each of the student's, picked among those with the same tensors.
 
     Blocks are not always all alike: the last one of SD3 has no text stream to give on, the second half of a U-shaped
     transformer has skip connections.
@@ -129,10 +201,10 @@ def alike(theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
     for signature, places in wanted.items():
         blocks = groups.get(signature, [])
         if len(blocks) >= len(places):
-            found |= {place: blocks[i] for place, i in zip(places, evenly(len(blocks), len(places)), strict=True)}
+            found |= dict(zip(places, pick(path, blocks, places, len(ours)), strict=True))
     chosen = [found.get(k, -1) for k in range(len(ours))]
     fits = -1 not in chosen and chosen == sorted(set(chosen))
-    return chosen if fits else evenly(len(theirs), len(ours))
+    return chosen if fits else pick(path, range(len(theirs)), range(len(ours)), len(ours))
 
 
 def _signature(block: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:

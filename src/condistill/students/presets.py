@@ -8,7 +8,10 @@ from typing import Any
 
 from condistill.errors import UserError, unknown_name
 
-RULES = ("depth", "width", "keep", "mid", "preset")
+RULES = ("depth", "width", "keep", "blocks", "mid", "preset")
+# which blocks stay where a depth takes some: see `condistill.students.depth.picked`
+BLOCKS = ("even", "ends", "scored")
+FORMS = ("depth=SHARE", "width=SHARE", "keep=STACK:0,2,...", f"blocks={'|'.join(BLOCKS)}")
 INITS = ("inherit", "slice", "random")
 
 
@@ -25,7 +28,7 @@ class Cut:
         mid: "keep", "drop", or "resnet" (without attention).
         fewer_stages: innermost stages removed.
         config: config fields that are set as they stand.
-        chosen_by: how transformer blocks are chosen where fewer stay: "even" or "leading".
+        chosen_by: how blocks are chosen where fewer stay: "even", "ends" or "scored"; "leading" in presets.
     """
 
     depth: float = 1.0
@@ -46,7 +49,7 @@ class Cut:
     @property
     def needs_unet(self) -> bool:
         """Whether it speaks of blocks that only U-Nets have."""
-        plain = Cut(depth=self.depth, width=self.width, keep=self.keep)
+        plain = Cut(depth=self.depth, width=self.width, keep=self.keep, chosen_by=self.chosen_by)
         return self != plain
 
 
@@ -132,9 +135,11 @@ def check_spec(spec: str | Mapping[str, Any]) -> Cut:
     'keep'
     >>> check_spec("depth=0.5").depth
     0.5
+    >>> check_spec({"depth": 0.5, "blocks": "ends"}).chosen_by
+    'ends'
 
     Raises:
-        UserError: unknown preset or rule, or a value out of range.
+        UserError: unknown preset or rule, a value out of range, or blocks= where no depth= takes any.
     """
     if isinstance(spec, Mapping):
         for name in spec:
@@ -147,9 +152,15 @@ def check_spec(spec: str | Mapping[str, Any]) -> Cut:
     text = spec_text(spec)
     if not text:
         raise UserError(f"got an empty student spec; give a preset ({', '.join(PRESETS)}) or a rule like depth=0.5")
-    cut = Cut()
-    for word in text.split("+"):
-        cut = _add(cut, word.strip())
+    cut, words = Cut(), [word.strip() for word in text.split("+")]
+    for word in words:
+        cut = _add(cut, word)
+    chosen = next((word for word in words if word.startswith("blocks=")), None)
+    if chosen and cut.depth == 1.0:
+        raise UserError(
+            f"got {chosen} without a depth below 1; it says which blocks stay where depth= takes some, e.g. "
+            f"depth=0.5+{chosen}"
+        )
     return cut
 
 
@@ -163,7 +174,7 @@ def _add(cut: Cut, word: str) -> Cut:
                 )
             return replace(cut, mid="keep")
         if word not in PRESETS:
-            raise unknown_name("student", word, [*PRESETS, "depth=SHARE", "width=SHARE", "keep=STACK:0,2,..."])
+            raise unknown_name("student", word, [*PRESETS, *FORMS])
         if not cut.is_identity:
             raise UserError(f"got preset {word!r} after another part of the spec; name one preset, and name it first")
         return PRESETS[word].cut
@@ -172,7 +183,11 @@ def _add(cut: Cut, word: str) -> Cut:
     if name == "keep":
         stack, blocks = _kept(value)
         return replace(cut, keep={**cut.keep, stack: blocks})
-    raise unknown_name("student rule", name, ["depth", "width", "keep"])
+    if name == "blocks":
+        if value not in BLOCKS:
+            raise unknown_name("way to choose blocks", value, BLOCKS)
+        return replace(cut, chosen_by=value)
+    raise unknown_name("student rule", name, ["depth", "width", "keep", "blocks"])
 
 
 def _share(name: str, value: str) -> float:
