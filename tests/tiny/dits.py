@@ -14,6 +14,7 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanDiT2DControlNetModel,
     HunyuanDiT2DModel,
     Lumina2Transformer2DModel,
     LuminaNextDiT2DModel,
@@ -22,7 +23,7 @@ from diffusers import (
 
 from tests.tiny import texts
 from tests.tiny.case import Case
-from tests.tiny.dits_parts import awake, bold, flow_vae, seeded, small
+from tests.tiny.dits_parts import awake, bold, flow_vae, picture, seeded, small, still
 from tests.tiny.pipelines import vae
 
 
@@ -97,6 +98,8 @@ def _gemma_parts(transformer: Any, *, text_encoder: Any) -> dict[str, Any]:
 def hunyuan_dit(name: str, **more: Any) -> Any:
     """A Hunyuan DiT pipeline, 4 blocks: two encoders of text, skips from the first half to the second."""
     with seeded():
+        if "ControlNet" in name:
+            more["controlnet"] = awake(HunyuanDiT2DControlNetModel(**HUNYUAN, transformer_num_layers=4))
         transformer = HunyuanDiT2DModel(**HUNYUAN, num_layers=4)
         return getattr(diffusers, name)(
             transformer=awake(transformer),
@@ -208,7 +211,20 @@ CASES = (
         partial(hunyuan_dit, "HunyuanDiTPAGPipeline", pag_applied_layers="blocks.1"),
         _exact,
     ),
+    Case(
+        "hunyuan-dit-controlnet",
+        "control",
+        partial(hunyuan_dit, "HunyuanDiTControlNetPipeline"),
+        lambda: _exact(control_image=picture()),
+        component="transformer",
+    ),
     Case("cogview3-plus", "DiT", cogview3, partial(small, max_sequence_length=32)),
     Case("cogview4", "DiT", partial(cogview4, "CogView4Pipeline"), partial(small, max_sequence_length=32)),
+    Case(
+        "cogview4-control",
+        "control",
+        partial(cogview4, "CogView4ControlPipeline"),
+        partial(still, "control_image"),
+    ),
     Case("aura-flow", "MMDiT", aura_flow, partial(small, max_sequence_length=32)),
 )

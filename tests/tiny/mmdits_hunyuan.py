@@ -63,10 +63,13 @@ def hunyuan_image(*, guided: bool = False) -> Any:
 
 
 def hidream() -> Any:
-    """A HiDream pipeline, 2 double and 2 single blocks with mixtures of experts, four encoders of text."""
+    """A HiDream pipeline, 2 double and 2 single blocks with mixtures of experts, four encoders of text.
+
+    It rescales any size to latents of 128 x 128, hence the large patches.
+    """
     with seeded():
         transformer = HiDreamImageTransformer2DModel(
-            patch_size=2,
+            patch_size=8,
             in_channels=4,
             out_channels=4,
             num_layers=2,
@@ -78,7 +81,7 @@ def hidream() -> Any:
             num_routed_experts=2,
             num_activated_experts=1,
             axes_dims_rope=(4, 2, 2),
-            max_resolution=(8, 8),
+            max_resolution=(16, 16),
             llama_layers=[0, 1, 0, 1],
             force_inference_output=True,
         )
@@ -98,7 +101,10 @@ def hidream() -> Any:
 
 
 def kandinsky5() -> Any:
-    """A Kandinsky 5 image pipeline, 4 blocks."""
+    """A Kandinsky 5 image pipeline, 2 blocks.
+
+    It takes sizes about 1024 only: latents are 128 x 128, whatever the call wants.
+    """
     with seeded():
         transformer = Kandinsky5Transformer3DModel(
             in_visual_dim=4,
@@ -109,7 +115,7 @@ def kandinsky5() -> Any:
             model_dim=24,
             ff_dim=48,
             num_text_blocks=1,
-            num_visual_blocks=4,
+            num_visual_blocks=2,
             axes_dims=(4, 4, 4),
         )
         clip = CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})

@@ -11,6 +11,7 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     QwenImageControlNetModel,
     QwenImageTransformer2DModel,
+    ZImageControlNetModel,
     ZImageTransformer2DModel,
 )
 
@@ -59,9 +60,14 @@ def qwen_image(name: str, *, control: int | None = None) -> Any:
         )
 
 
-def z_image(name: str) -> Any:
-    """A Z-Image pipeline, 4 blocks after one refiner each."""
+def z_image(name: str, *, control: int | None = None) -> Any:
+    """A Z-Image pipeline, 4 blocks after one refiner each; with a ControlNet that reads `control` channels."""
+    parts: dict[str, Any] = {}
     with seeded():
+        if control is not None:
+            sizes: dict[str, Any] = dict(dim=16, n_refiner_layers=1, n_heads=2, n_kv_heads=2, control_in_dim=control)
+            net = ZImageControlNetModel(control_layers_places=[0, 2], control_refiner_layers_places=[0], **sizes)
+            parts["controlnet"] = awake(net)
         transformer = ZImageTransformer2DModel(
             in_channels=4,
             dim=16,
@@ -79,6 +85,7 @@ def z_image(name: str) -> Any:
             text_encoder=texts.qwen3(),
             tokenizer=texts.qwen_tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+            **parts,
         )
 
 
@@ -123,4 +130,19 @@ CASES = (
     Case("z-image", "single-stream DiT", partial(z_image, "ZImagePipeline"), still),
     Case("z-image-img2img", "image to image", partial(z_image, "ZImageImg2ImgPipeline"), _from),
     Case("z-image-inpaint", "inpainting", partial(z_image, "ZImageInpaintPipeline"), _paint),
+    Case(
+        "z-image-controlnet",
+        "control",
+        partial(z_image, "ZImageControlNetPipeline", control=4),
+        partial(still, "control_image"),
+        component="transformer",
+    ),
+    # One key a call: the pipeline does not repeat the picture for a list of prompts.
+    Case(
+        "z-image-controlnet-inpaint",
+        "control",
+        partial(z_image, "ZImageControlNetInpaintPipeline", control=9),
+        partial(still, "control_image", "image", "mask_image"),
+        component="transformer",
+    ),
 )

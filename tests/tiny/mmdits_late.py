@@ -1,0 +1,162 @@
+"""Krea 2, Ernie Image and Bria Fibo pipelines, which read several layers of a language model; and Latte's videos."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import diffusers
+from diffusers import (
+    AutoencoderKLFlux2,
+    AutoencoderKLWan,
+    BriaFiboTransformer2DModel,
+    DDIMScheduler,
+    ErnieImageTransformer2DModel,
+    FlowMatchEulerDiscreteScheduler,
+    Krea2Transformer2DModel,
+    LatteTransformer3DModel,
+)
+from transformers import MistralConfig, MistralModel, Qwen3VLConfig, Qwen3VLModel, SmolLM3Config, SmolLM3ForCausalLM
+
+from tests.tiny import texts
+from tests.tiny.case import Case
+from tests.tiny.dits_parts import awake, seeded, small, still
+from tests.tiny.mmdits_qwen import qwen_vae
+from tests.tiny.pipelines import vae
+
+
+def krea() -> Any:
+    """A Krea 2 pipeline, 4 blocks."""
+    with seeded():
+        transformer = Krea2Transformer2DModel(
+            in_channels=16,
+            num_layers=4,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=32,
+            timestep_embed_dim=16,
+            text_hidden_dim=16,
+            num_text_layers=2,
+            text_num_attention_heads=2,
+            text_num_key_value_heads=2,
+            text_intermediate_size=32,
+            num_layerwise_text_blocks=1,
+            num_refiner_text_blocks=1,
+            axes_dims_rope=(4, 2, 2),
+        )
+        return diffusers.Krea2Pipeline(
+            transformer=awake(transformer),
+            vae=qwen_vae(),
+            text_encoder=_qwen3_vl(),
+            tokenizer=texts.qwen_tokenizer(length=1024),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+            text_encoder_select_layers=(1, 2),
+        )
+
+
+def _qwen3_vl() -> Any:
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
+    text = {**texts.decoder_sizes(16), "vocab_size": len(texts.qwen_tokenizer()), "rope_parameters": rope}
+    vision = dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=16, patch_size=2)
+    vision.update(num_position_embeddings=16, deepstack_visual_indexes=[0])
+    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)).eval()
+
+
+def ernie() -> Any:
+    """An Ernie Image pipeline, 4 blocks."""
+    with seeded():
+        transformer = ErnieImageTransformer2DModel(
+            hidden_size=24,
+            num_attention_heads=2,
+            num_layers=4,
+            ffn_hidden_size=48,
+            in_channels=16,
+            out_channels=16,
+            text_in_dim=16,
+            rope_axes_dim=(4, 4, 4),
+        )
+        autoencoder = AutoencoderKLFlux2(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+            latent_channels=4,
+        )
+        mistral = MistralConfig(vocab_size=len(texts.qwen_tokenizer()), **texts.decoder_sizes(16))
+        return diffusers.ErnieImagePipeline(
+            transformer=awake(transformer),
+            vae=autoencoder.eval(),
+            text_encoder=MistralModel(mistral).eval(),
+            tokenizer=texts.glm_tokenizer(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+
+
+def fibo() -> Any:
+    """A Bria Fibo pipeline, 2 double and 2 single blocks; each block also reads a layer of the language model."""
+    with seeded():
+        transformer = BriaFiboTransformer2DModel(
+            in_channels=4,
+            num_layers=2,
+            num_single_layers=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            axes_dims_rope=[4, 2, 2],
+            text_encoder_dim=16,
+        )
+        autoencoder = AutoencoderKLWan(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 1, 1, 1],
+            num_res_blocks=1,
+            temperal_downsample=[False] * 4,
+            latents_mean=[0.0] * 4,
+            latents_std=[1.0] * 4,
+        )
+        words = SmolLM3Config(vocab_size=len(texts.qwen_tokenizer()), **texts.decoder_sizes(16, layers=4))
+        return diffusers.BriaFiboPipeline(
+            transformer=awake(transformer),
+            vae=autoencoder.eval(),
+            text_encoder=SmolLM3ForCausalLM(words).eval(),
+            tokenizer=texts.glm_tokenizer(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        )
+
+
+def latte() -> Any:
+    """A Latte pipeline: 2 spatial and 2 temporal blocks in turn, over 2 frames."""
+    with seeded():
+        transformer = LatteTransformer3DModel(
+            sample_size=8,
+            num_layers=2,
+            patch_size=2,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            caption_channels=16,
+            in_channels=4,
+            cross_attention_dim=16,
+            out_channels=8,
+            attention_bias=True,
+            activation_fn="gelu-approximate",
+            num_embeds_ada_norm=1000,
+            norm_type="ada_norm_single",
+            norm_elementwise_affine=False,
+            video_length=2,
+        )
+        return diffusers.LattePipeline(
+            transformer=awake(transformer),
+            vae=vae(),
+            text_encoder=texts.t5(),
+            tokenizer=texts.t5_tokenizer(),
+            scheduler=DDIMScheduler(clip_sample=False),
+        )
+
+
+CASES = (
+    Case("krea2", "single-stream DiT", krea, partial(still, max_sequence_length=512)),
+    Case("ernie-image", "single-stream DiT", ernie, small),
+    Case("bria-fibo", "MMDiT", fibo, partial(still, size=64, negative_prompt="dull")),
+    Case("latte", "video", latte, partial(small, video_length=2, clean_caption=False)),
+)
