@@ -42,14 +42,18 @@ FLUX: dict[str, Any] = dict(
 )
 
 
-def sd3(name: str, *, control: int | None = None, **more: Any) -> Any:
-    """An SD3 pipeline, 4 blocks; with a ControlNet that reads `control` channels besides the latents."""
+def sd3(name: str, *, control: int | None = None, dual: tuple[int, ...] = (), **more: Any) -> Any:
+    """An SD3 pipeline, 4 blocks; with a ControlNet that reads `control` channels besides the latents.
+
+    `dual` names the blocks with a second attention, as in SD 3.5, which also normalises queries and keys.
+    """
+    norm = {"dual_attention_layers": dual, "qk_norm": "rms_norm"} if dual else {}
     with seeded():
         if control is not None:
             net = SD3ControlNetModel(**{**SD3, "num_layers": 2}, extra_conditioning_channels=control)
             more["controlnet"] = awake(net)
         return getattr(diffusers, name)(
-            transformer=awake(SD3Transformer2DModel(**SD3)),
+            transformer=awake(SD3Transformer2DModel(**SD3, **norm)),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
             vae=flow_vae(),
             text_encoder=text_encoder(projection=True),
@@ -87,6 +91,7 @@ _control = partial(still, "control_image")
 
 CASES = (
     Case("sd3", "MMDiT", partial(sd3, "StableDiffusion3Pipeline"), still),
+    Case("sd3.5", "MMDiT", partial(sd3, "StableDiffusion3Pipeline", dual=(0, 1)), still),
     Case("sd3-img2img", "image to image", partial(sd3, "StableDiffusion3Img2ImgPipeline"), _from),
     Case("sd3-inpaint", "inpainting", partial(sd3, "StableDiffusion3InpaintPipeline"), _paint),
     Case(

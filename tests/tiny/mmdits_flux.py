@@ -15,6 +15,7 @@ from diffusers import (
     LongCatImageTransformer2DModel,
     OvisImageTransformer2DModel,
 )
+from transformers import MistralConfig, MistralForCausalLM
 
 from tests.tiny import texts
 from tests.tiny.case import Case
@@ -36,25 +37,33 @@ def flow(**choices: Any) -> Any:
     return FlowMatchEulerDiscreteScheduler(**{"use_dynamic_shifting": True, **choices})
 
 
-def klein(name: str, *, distilled: bool = False) -> Any:
-    """A Flux 2 Klein pipeline, 2 double and 2 single blocks; its text is read from three layers of Qwen 3."""
+def flux2(name: str, *, distilled: bool | None = None) -> Any:
+    """A Flux 2 pipeline, 2 double and 2 single blocks; its text is read from three layers of a language model.
+
+    Klein reads Qwen 3 and knows whether it is `distilled`; the larger model reads Mistral and is told its guidance.
+    """
     with seeded():
+        words = MistralConfig(vocab_size=len(texts.qwen_tokenizer()), **texts.decoder_sizes(16))
         sizes = {**SIZES, "joint_attention_dim": 3 * 16, "axes_dims_rope": (2, 2, 2, 2)}
-        vae = AutoencoderKLFlux2(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=4,
-            latent_channels=4,
-        )
         return getattr(diffusers, name)(
-            transformer=awake(Flux2Transformer2DModel(**sizes, guidance_embeds=False)),
-            vae=vae.eval(),
-            text_encoder=texts.qwen3(head=True),
+            transformer=awake(Flux2Transformer2DModel(**sizes, guidance_embeds=distilled is None)),
+            vae=flux2_vae(),
+            text_encoder=MistralForCausalLM(words).eval() if distilled is None else texts.qwen3(head=True),
             tokenizer=texts.qwen_tokenizer(),
             scheduler=flow(),
-            is_distilled=distilled,
+            **({} if distilled is None else {"is_distilled": distilled}),
         )
+
+
+def flux2_vae() -> Any:
+    """Flux 2's autoencoder, downsampling 2, 4 latent channels."""
+    return AutoencoderKLFlux2(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+    ).eval()
 
 
 def chroma(name: str) -> Any:
@@ -119,15 +128,18 @@ def longcat() -> Any:
 
 _from = partial(still, "image", strength=1.0)
 _layers = partial(still, max_sequence_length=64, text_encoder_out_layers=(0, 1, 2))
+_pictured = partial(_layers, "image", size=64)
 
 CASES = (
-    Case("flux2-klein", "MMDiT", partial(klein, "Flux2KleinPipeline"), _layers),
-    Case("flux2-klein-distilled", "MMDiT", partial(klein, "Flux2KleinPipeline", distilled=True), _layers),
-    Case("flux2-klein-edit", "editing", partial(klein, "Flux2KleinPipeline"), partial(_layers, "image", size=64)),
+    Case("flux2", "MMDiT", partial(flux2, "Flux2Pipeline"), partial(_layers, max_sequence_length=512)),
+    Case("flux2-klein-kv", "editing", partial(flux2, "Flux2KleinKVPipeline", distilled=True), _pictured),
+    Case("flux2-klein", "MMDiT", partial(flux2, "Flux2KleinPipeline", distilled=False), _layers),
+    Case("flux2-klein-distilled", "MMDiT", partial(flux2, "Flux2KleinPipeline", distilled=True), _layers),
+    Case("flux2-klein-edit", "editing", partial(flux2, "Flux2KleinPipeline", distilled=False), _pictured),
     Case(
         "flux2-klein-inpaint",
         "inpainting",
-        partial(klein, "Flux2KleinInpaintPipeline"),
+        partial(flux2, "Flux2KleinInpaintPipeline", distilled=False),
         partial(_layers, "image", "mask_image", strength=1.0),
     ),
     Case("chroma", "MMDiT", partial(chroma, "ChromaPipeline"), still),

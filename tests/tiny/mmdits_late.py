@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import Any
 
 import diffusers
 from diffusers import (
-    AutoencoderKLFlux2,
     AutoencoderKLWan,
     BriaFiboTransformer2DModel,
     DDIMScheduler,
@@ -19,8 +19,9 @@ from diffusers import (
 from transformers import MistralConfig, MistralModel, Qwen3VLConfig, Qwen3VLModel, SmolLM3Config, SmolLM3ForCausalLM
 
 from tests.tiny import texts
-from tests.tiny.case import Case
+from tests.tiny.case import PROMPTS, Case
 from tests.tiny.dits_parts import awake, seeded, small, still
+from tests.tiny.mmdits_flux import flux2_vae
 from tests.tiny.mmdits_qwen import qwen_vae
 from tests.tiny.pipelines import vae
 
@@ -76,24 +77,17 @@ def ernie() -> Any:
             text_in_dim=16,
             rope_axes_dim=(4, 4, 4),
         )
-        autoencoder = AutoencoderKLFlux2(
-            block_out_channels=(8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            norm_num_groups=4,
-            latent_channels=4,
-        )
         mistral = MistralConfig(vocab_size=len(texts.qwen_tokenizer()), **texts.decoder_sizes(16))
         return diffusers.ErnieImagePipeline(
             transformer=awake(transformer),
-            vae=autoencoder.eval(),
+            vae=flux2_vae(),
             text_encoder=MistralModel(mistral).eval(),
             tokenizer=texts.glm_tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         )
 
 
-def fibo() -> Any:
+def fibo(name: str) -> Any:
     """A Bria Fibo pipeline, 2 double and 2 single blocks; each block also reads a layer of the language model."""
     with seeded():
         transformer = BriaFiboTransformer2DModel(
@@ -116,7 +110,7 @@ def fibo() -> Any:
             latents_std=[1.0] * 4,
         )
         words = SmolLM3Config(vocab_size=len(texts.qwen_tokenizer()), **texts.decoder_sizes(16, layers=4))
-        return diffusers.BriaFiboPipeline(
+        return getattr(diffusers, name)(
             transformer=awake(transformer),
             vae=autoencoder.eval(),
             text_encoder=SmolLM3ForCausalLM(words).eval(),
@@ -154,9 +148,19 @@ def latte() -> Any:
         )
 
 
+# The negative prompt is not empty: for an empty one the pipeline takes the token 128000.
+_fibo = partial(still, size=64, negative_prompt="dull")
+
 CASES = (
     Case("krea2", "single-stream DiT", krea, partial(still, max_sequence_length=512)),
     Case("ernie-image", "single-stream DiT", ernie, small),
-    Case("bria-fibo", "MMDiT", fibo, partial(still, size=64, negative_prompt="dull")),
+    Case("bria-fibo", "MMDiT", partial(fibo, "BriaFiboPipeline"), _fibo),
+    Case(
+        "bria-fibo-edit",
+        "editing",
+        partial(fibo, "BriaFiboEditPipeline"),
+        partial(_fibo, "image", max_sequence_length=64, _auto_resize=False),
+        keys=tuple(json.dumps({"edit_instruction": words}) for words in PROMPTS),
+    ),
     Case("latte", "video", latte, partial(small, video_length=2, clean_caption=False)),
 )
