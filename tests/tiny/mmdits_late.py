@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import diffusers
+import torch
 from diffusers import (
     AutoencoderKLWan,
     BriaFiboTransformer2DModel,
@@ -15,8 +16,17 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Krea2Transformer2DModel,
     LatteTransformer3DModel,
+    NucleusMoEImageTransformer2DModel,
 )
-from transformers import MistralConfig, MistralModel, Qwen3VLConfig, Qwen3VLModel, SmolLM3Config, SmolLM3ForCausalLM
+from transformers import (
+    MistralConfig,
+    MistralModel,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    Qwen3VLModel,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
 
 from tests.tiny import texts
 from tests.tiny.case import PROMPTS, Case
@@ -56,12 +66,12 @@ def krea() -> Any:
         )
 
 
-def _qwen3_vl() -> Any:
+def _qwen3_vl(kind: Any = Qwen3VLModel) -> Any:
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
     text = {**texts.decoder_sizes(16), "vocab_size": len(texts.qwen_tokenizer()), "rope_parameters": rope}
     vision = dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=16, patch_size=2)
     vision.update(num_position_embeddings=16, deepstack_visual_indexes=[0])
-    return Qwen3VLModel(Qwen3VLConfig(text_config=text, vision_config=vision)).eval()
+    return kind(Qwen3VLConfig(text_config=text, vision_config=vision)).eval()
 
 
 def ernie() -> Any:
@@ -119,6 +129,35 @@ def fibo(name: str) -> Any:
         )
 
 
+def nucleus() -> Any:
+    """A Nucleus pipeline, 4 blocks, all but the first a mixture of 2 experts; a tokenizer processes the texts."""
+    with seeded():
+        transformer = NucleusMoEImageTransformer2DModel(
+            in_channels=16,
+            out_channels=4,
+            num_layers=4,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            joint_attention_dim=16,
+            axes_dims_rope=(4, 2, 2),
+            dense_moe_strategy="leave_first_block_dense",
+            num_experts=2,
+            moe_intermediate_dim=16,
+            capacity_factors=[1.0] * 4,
+        )
+        for name, weight in transformer.named_parameters():
+            if "expert" in name:  # the class leaves these to a checkpoint
+                torch.nn.init.normal_(weight, std=0.2)
+        return diffusers.NucleusMoEImagePipeline(
+            transformer=awake(transformer),
+            vae=qwen_vae(),
+            text_encoder=_qwen3_vl(Qwen3VLForConditionalGeneration),
+            processor=texts.qwen_tokenizer(),
+            scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        )
+
+
 def latte() -> Any:
     """A Latte pipeline: 2 spatial and 2 temporal blocks in turn, over 2 frames."""
     with seeded():
@@ -162,5 +201,6 @@ CASES = (
         partial(_fibo, "image", max_sequence_length=64, _auto_resize=False),
         keys=tuple(json.dumps({"edit_instruction": words}) for words in PROMPTS),
     ),
+    Case("nucleus", "mixture of experts", nucleus, partial(still, max_sequence_length=512, return_index=-1)),
     Case("latte", "video", latte, partial(small, video_length=2, clean_caption=False)),
 )
