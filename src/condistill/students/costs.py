@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from condistill.students.meta import inputs_of, on_meta
-
-# names of the operators that the papers' convention counts: convolutions and linear layers
-_CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
+from condistill.students.meta import on_meta
+from condistill.students.passes import one_pass
 
 
 def count_parameters(cls: type, config: Mapping[str, Any]) -> int:
@@ -48,7 +43,6 @@ def count_macs(
     return by_module[""] if by_module else None
 
 
-@torch.no_grad()
 def macs_by_module(
     network: nn.Module,
     *,
@@ -57,26 +51,5 @@ def macs_by_module(
     inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, int]] | None:
     """Module path -> {"conv_linear", "total"} of a network on the meta device; "" is the network itself."""
-    inputs = inputs_of(network, latent, tokens) if inputs is None else inputs
-    if inputs is None:
-        return None
-    counter = FlopCounterMode(display=False)
-    try:
-        # attention as plain matrix products: the counter does not know every fused kernel
-        with counter, sdpa_kernel(SDPBackend.MATH):
-            network(**inputs)
-    except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError):
-        return None
-    root = type(network).__name__
-    found = {}
-    for name, by_operator in counter.get_flop_counts().items():
-        path = "" if name == "Global" else name.removeprefix(root).lstrip(".")
-        if name == root:
-            continue
-        flops = {str(operator).rpartition(".")[2]: count for operator, count in by_operator.items()}
-        # the counter counts two operations per multiply-accumulate
-        found[path] = {
-            "conv_linear": sum(count for operator, count in flops.items() if operator in _CONV_LINEAR) // 2,
-            "total": sum(flops.values()) // 2,
-        }
-    return found
+    found = one_pass(network, inputs, latent=latent, tokens=tokens)
+    return found.macs if found else None

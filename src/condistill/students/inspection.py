@@ -13,6 +13,8 @@ from condistill.students.meta import on_meta, shapes
 from condistill.students.plan import StudentPlan, TapPair
 
 MAX_DEPTH = 6
+PLANNED_TOKENS = 77  # length of the text in the passes of a plan that was made from a config alone
+Macs = Mapping[str, Mapping[str, int]] | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,13 @@ class Inspection:
             yield f"{'  ' * row.depth}{signs[row.status]} {name}  {row.status}  {sizes}  {row.reason}".rstrip()
 
 
-def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
+def inspect(plan: StudentPlan, *, inputs: Mapping[str, Any] | None = None, tokens: int = 77) -> Inspection:
     """The plan as a diff, with parameters and MACs of teacher and student; needs no weights.
+
+    Args:
+        plan: from `make_plan`.
+        inputs: the network's keyword arguments for one item, to count MACs with; those the plan was made with if None.
+        tokens: length of the text where neither are given.
 
     >>> from condistill.students import load_config, make_plan
     >>> cls, config = load_config("sd-v1-4")
@@ -91,7 +98,7 @@ def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
     (482346884, '218 G')
     """
     teacher, student = on_meta(plan.cls, plan.teacher_config), on_meta(plan.cls, plan.config)
-    t_macs, s_macs = macs_by_module(teacher, tokens=tokens), macs_by_module(student, tokens=tokens)
+    t_macs, s_macs = _counted(plan, teacher, student, inputs=inputs, tokens=tokens)
     kinds: dict[str, int] = {}
     for origin in plan.origins.values():
         kinds[origin.kind] = kinds.get(origin.kind, 0) + 1
@@ -102,12 +109,22 @@ def inspect(plan: StudentPlan, *, tokens: int = 77) -> Inspection:
         network=plan.cls.__name__,
         init=plan.init,
         parameters={"teacher": _parameters(teacher), "student": _parameters(student)},
-        macs={"teacher": t_macs[""] if t_macs else None, "student": s_macs[""] if s_macs else None},
+        macs={"teacher": dict(t_macs[""]) if t_macs else None, "student": dict(s_macs[""]) if s_macs else None},
         origins=kinds,
         rows=tuple(diff.rows("", 0)),
         taps=plan.taps,
         notes=notes,
     )
+
+
+def _counted(
+    plan: StudentPlan, teacher: nn.Module, student: nn.Module, *, inputs: Mapping[str, Any] | None, tokens: int
+) -> tuple[Macs, Macs]:
+    """MACs by module of teacher and student; the plan's own passes serve where they are those that are wanted."""
+    if inputs is None and plan.passes is not None and (plan.inputs_given or tokens == PLANNED_TOKENS):
+        return plan.passes[0].macs, plan.passes[1].macs
+    found = [macs_by_module(network, inputs=inputs, tokens=tokens) for network in (teacher, student)]
+    return found[0], found[1]
 
 
 def _parameters(network: nn.Module) -> int:

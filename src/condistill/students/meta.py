@@ -113,34 +113,5 @@ def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: i
     return None
 
 
-@torch.no_grad()
-def feature_shapes(network: nn.Module, names: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
-    """Module path -> shape of its output in one pass; None where the pass is not known or not possible on meta."""
-    inputs = inputs_of(network)
-    found: dict[str, tuple[int, ...]] = {}
-    if inputs is None:
-        return None
-    handles = [
-        network.get_submodule(name).register_forward_hook(
-            lambda _, __, output, name=name: found.__setitem__(name, _shape(output))
-        )
-        for name in names
-    ]
-    try:
-        network(**inputs)
-    except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError):
-        return None
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _shape(output: Any) -> tuple[int, ...]:
-    while not isinstance(output, Tensor):
-        output = output[0]
-    return tuple(output.shape)
-
-
 def _zeros(*shape: int) -> Tensor:
     return torch.zeros(*shape, device="meta")

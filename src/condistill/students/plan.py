@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from condistill.students.passes import Pass
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class TapPair:
-    """Two modules whose outputs the feature loss compares; a learned projection stands between iff widths differ.
+    """Two outputs of modules that the feature loss compares; a learned projection stands between iff widths differ.
+
+    A module is named by its path, and where it gives out a tuple and another element than the first is compared, that
+    by its number: "transformer_blocks.3:1".
 
     Attributes:
-        teacher: path of the module in the teacher's network.
-        student: path of the module in the student's network.
+        teacher: of the teacher's network.
+        student: of the student's network.
         teacher_channels: channels of the teacher's feature.
         student_channels: channels of the student's feature.
     """
@@ -83,6 +89,8 @@ class StudentPlan:
         taps: pairs of modules for the feature loss.
         modules: path of each of the student's modules -> the teacher's counterpart.
         notes: what the user should know.
+        passes: what a pass of teacher and student showed; None where shapes did not suffice for one.
+        inputs_given: whether these passes were made with recorded arguments, not with those known for the class.
     """
 
     spec: str
@@ -94,3 +102,5 @@ class StudentPlan:
     taps: tuple[TapPair, ...]
     modules: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    passes: tuple[Pass, Pass] | None = field(default=None, repr=False, compare=False)
+    inputs_given: bool = False

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from condistill.errors import UserError, unknown_name
 from condistill.students.depth import cut_depth
-from condistill.students.inherit import counterparts, origins, out_channels, taken, unet_choice
-from condistill.students.meta import clean, feature_shapes, on_meta, shapes
-from condistill.students.plan import StudentPlan, TapPair
+from condistill.students.inherit import counterparts, origins, taken, unet_choice
+from condistill.students.meta import clean, on_meta, shapes
+from condistill.students.passes import Pass, one_pass, outputs_of, why_no_pass
+from condistill.students.plan import StudentPlan
 from condistill.students.presets import INITS, Cut, check_spec, spec_text
+from condistill.students.taps import blind_pairs, block_pairs, tap_pairs
 from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.width import narrow_unet
 
@@ -21,7 +24,13 @@ NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mi
 
 
 def make_plan(
-    config: Mapping[str, Any], cls: type, spec: str | Mapping[str, Any], *, init: str = "inherit"
+    config: Mapping[str, Any],
+    cls: type,
+    spec: str | Mapping[str, Any],
+    *,
+    init: str = "inherit",
+    inputs: Mapping[str, Any] | None = None,
+    network: nn.Module | None = None,
 ) -> StudentPlan:
     """The student that `spec` makes of a teacher with this config; needs no weights.
 
@@ -31,6 +40,8 @@ def make_plan(
         spec: a preset ("b-base"), a rule ("depth=0.5", "width=0.75", "keep=transformer_blocks:0,2"), several joined
             by "+", or a mapping of rules.
         init: "inherit" the teacher's tensors, "slice" them where the student is narrower, or "random".
+        inputs: the network's recorded keyword arguments for one item, on any device; those known for the class if None.
+        network: the teacher's own network. It is run once on `inputs` where shapes alone do not suffice for a pass.
 
     Raises:
         UserError: unknown name, a spec that cuts nothing or everything, an impossible width, a tensor without origin.
@@ -58,9 +69,18 @@ def make_plan(
     if init == "inherit" and narrowed:
         init = "slice"
         notes = (*notes, "init=slice: the student is narrower, so the teacher's tensors cannot be inherited whole")
-    taps = _taps(teacher, student, pairs)
     found = origins(teacher, student, modules, init=init)
-    return StudentPlan(spec_text(spec), cls, before, after, init, found, taps, modules, notes)
+    passes = _passes(teacher, student, inputs, spec_text(spec))
+    pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
+    seen = passes if passes or narrowed else _really_run(pairs, inputs, network)
+    if seen:
+        taps, left_out = tap_pairs(pairs, *seen, inputs)
+    else:
+        taps, left_out = blind_pairs(pairs, teacher, student, narrowed=narrowed)
+    notes = (*notes, *left_out)
+    return StudentPlan(
+        spec_text(spec), cls, before, after, init, found, taps, modules, notes, passes, inputs is not None
+    )
 
 
 def _cut_unet(config: Mapping[str, Any], cut: Cut) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -72,27 +92,31 @@ def _cut_unet(config: Mapping[str, Any], cut: Cut) -> tuple[dict[str, Any], tupl
     return after, notes
 
 
-def _taps(teacher: nn.Module, student: nn.Module, pairs: Iterable[tuple[str, str]]) -> tuple[TapPair, ...]:
-    pairs = list(pairs)
-    theirs = feature_shapes(teacher, [source for source, _ in pairs])
-    ours = feature_shapes(student, [path for _, path in pairs])
-    if theirs is None or ours is None:
-        widths = [(_width(teacher, source), _width(student, path)) for source, path in pairs]
-        return tuple(TapPair(*pair, *width) for pair, width in zip(pairs, widths, strict=True))
-    found = []
-    for source, path in pairs:
-        a, b = theirs[source], ours[path]
-        axis = 2 if len(a) == 3 else 1
-        if len(a) != len(b) or any(n != m for k, (n, m) in enumerate(zip(a, b, strict=True)) if k != axis):
-            raise UserError(f"the features of {source!r} {a} and the student's {path!r} {b} do not fit together")
-        found.append(TapPair(source, path, a[axis], b[axis]))
-    return tuple(found)
+def _passes(
+    teacher: nn.Module, student: nn.Module, inputs: Mapping[str, Any] | None, spec: str
+) -> tuple[Pass, Pass] | None:
+    theirs = one_pass(teacher, inputs)
+    if theirs is None:
+        return None
+    ours = one_pass(student, inputs)
+    if ours is None:
+        raise UserError(
+            f"{spec} makes a {type(student).__name__} that does not run ({why_no_pass(student, inputs)}); "
+            "give another share, or keep other blocks"
+        )
+    return theirs, ours
 
 
-def _width(network: nn.Module, path: str) -> int:
-    """Channels of a U-Net block by its last layer; 0 where that is not known (a network that is never narrowed)."""
-    layers = getattr(network.get_submodule(path), "resnets", None)
-    return out_channels(layers[-1]) if isinstance(layers, nn.ModuleList) else 0
+def _really_run(
+    pairs: Iterable[tuple[str, str]], inputs: Mapping[str, Any] | None, network: nn.Module | None
+) -> tuple[Pass, Pass] | None:
+    """The teacher's pass with its weights, which is the student's as well where both are as wide."""
+    if inputs is None or network is None:
+        return None
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        outputs = outputs_of(network, tree_map_only(Tensor, lambda one: one.to(device), inputs))
+    return Pass(outputs), Pass({path: outputs[source] for source, path in pairs if source in outputs})
 
 
 def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn.Module:

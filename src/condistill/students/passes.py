@@ -1,0 +1,176 @@
+"""One pass through a network that is only shapes: what every module gives out, and what it costs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+from condistill.students.meta import inputs_of
+
+# names of the operators that the papers' convention counts: convolutions and linear layers
+_CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
+# what a network that cannot be run on shapes alone raises
+_NO_PASS = (
+    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError,
+)  # fmt: skip
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass showed.
+
+    Attributes:
+        outputs: module path -> the shape of each element of what it gave out the first time it ran; None for an
+            element that is no tensor. "" is the network itself.
+        macs: module path -> {"conv_linear", "total"} multiply-accumulates, summed over all its runs.
+    """
+
+    outputs: dict[str, tuple[Shape | None, ...]] = field(default_factory=dict)
+    macs: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+def meta_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded arguments without the memory: floats on the meta device, integers and masks on the CPU.
+
+    The values of the latter decide lengths (how many tokens a mask leaves), so they are kept.
+    """
+    return tree_map_only(Tensor, lambda t: t.to("meta" if t.is_floating_point() or t.is_complex() else "cpu"), inputs)
+
+
+@torch.no_grad()
+def one_pass(
+    network: nn.Module,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    latent: Sequence[int] | None = None,
+    tokens: int = 77,
+) -> Pass | None:
+    """The pass of a network on the meta device; None where its arguments are not known or shapes do not suffice.
+
+    Args:
+        network: on the meta device.
+        inputs: its keyword arguments for one item; those known for its class if None.
+        latent: (height, width) in latent pixels where `inputs` is None; the config's sample size if None.
+        tokens: length of the text where `inputs` is None.
+    """
+    inputs = inputs_of(network, latent, tokens) if inputs is None else meta_inputs(inputs)
+    if inputs is None:
+        return None
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            outputs = _run_on_meta(network, inputs)
+    except _NO_PASS:
+        return None
+    return Pass(outputs, _macs(counter, type(network).__name__))
+
+
+@torch.no_grad()
+def why_no_pass(network: nn.Module, inputs: Mapping[str, Any] | None) -> str:
+    """What a network says that `one_pass` finds cannot be run, in a line."""
+    try:
+        _run_on_meta(network, meta_inputs(inputs or inputs_of(network) or {}))
+    except _NO_PASS as error:
+        return " ".join(str(error).split())[:200]
+    return ""
+
+
+def _run_on_meta(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tuple[Shape | None, ...]]:
+    # attention as plain matrix products: the counter of operations does not know every fused kernel
+    plain, quiet = sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings()
+    with plain, quiet, patch.object(torch, "autocast", _Autocast), _ValuesWhereKnown():
+        warnings.simplefilter("ignore")
+        return outputs_of(network, inputs)
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tuple[Shape | None, ...]]:
+    """Module path -> the shapes of what it gives out, in one run of the network as it is, on its own device."""
+    found: dict[str, tuple[Shape | None, ...]] = {}
+
+    def keep(path: str) -> Any:
+        return lambda _, __, output: found.setdefault(path, _elements(output)) and None
+
+    handles = [module.register_forward_hook(keep(path)) for path, module in network.named_modules()]
+    try:
+        network(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def _elements(output: Any) -> tuple[Shape | None, ...]:
+    if isinstance(output, Tensor):
+        return (tuple(output.shape),)
+    if isinstance(output, list) and output and all(isinstance(one, Tensor) for one in output):
+        return ((len(output), *output[0].shape),)  # one tensor per item
+    if isinstance(output, Mapping):
+        output = tuple(output.values())
+    if not isinstance(output, tuple | list):
+        return (None,)
+    # a block may give out a tuple of skips beside its hidden states
+    return tuple(tuple(one.shape) if isinstance(one, Tensor) else None for one in output)
+
+
+def _macs(counter: FlopCounterMode, root: str) -> dict[str, dict[str, int]]:
+    found = {}
+    for name, by_operator in counter.get_flop_counts().items():
+        path = "" if name == "Global" else name.removeprefix(root).lstrip(".")
+        if name == root:
+            continue
+        flops = {str(operator).rpartition(".")[2]: count for operator, count in by_operator.items()}
+        # the counter counts two operations per multiply-accumulate
+        found[path] = {
+            "conv_linear": sum(count for operator, count in flops.items() if operator in _CONV_LINEAR) // 2,
+            "total": sum(flops.values()) // 2,
+        }
+    return found
+
+
+class _Autocast(torch.autocast):
+    """torch.autocast, which refuses tensors without memory: some networks switch it off around their rotary axes."""
+
+    def __init__(self, device_type: str, *args: Any, **kwargs: Any):
+        super().__init__("cpu" if device_type == "meta" else device_type, *args, **kwargs)
+
+
+class _ValuesWhereKnown(TorchDispatchMode):
+    """Computes where all values are there, and goes on with shapes where some are not.
+
+    Counts that a network reads from its masks and positions are numbers then, while its activations have no values.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        with_values = [not one.is_meta for one in tensors]
+        name = str(func.overloadpacket)
+        if all(with_values) and str(kwargs.get("device")) == "meta":
+            if name == "aten._to_copy" and not args[0].is_floating_point():
+                kwargs["device"] = torch.device("cpu")
+        elif any(with_values) and not all(with_values):
+            if name.startswith("aten.index") and len(args) > 1 and isinstance(args[1], list | tuple):
+                args = (args[0], _positions(args[1]), *args[2:])
+            args, kwargs = tree_map_only(Tensor, lambda one: one.to("meta"), (args, kwargs))
+        return func(*args, **kwargs)
+
+
+def _positions(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The indices with every mask written as the positions that it selects."""
+    found: list[Tensor | None] = []
+    for one in indices:
+        is_mask = one is not None and one.dtype == torch.bool and not one.is_meta
+        found += list(one.nonzero(as_tuple=True)) if is_mask else [one]  # type: ignore[union-attr]
+    return found
