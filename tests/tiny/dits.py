@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import diffusers
+import torch
 from diffusers import (
     AuraFlowTransformer2DModel,
     CogVideoXDDIMScheduler,
@@ -63,6 +64,7 @@ def lumina() -> Any:
             multiple_of=16,
             cross_attention_dim=16,
         )
+        torch.nn.init.normal_(transformer.pad_token, std=0.02)  # the class leaves it to a checkpoint
         return diffusers.LuminaPipeline(**_gemma_parts(transformer, text_encoder=texts.gemma()))
 
 
