@@ -57,5 +57,6 @@ CASES = (
         partial(steered_xl, "ControlNetPAGImg2ImgPipeline"),
         _change,
     ),
+    # One key at a time: its features are not repeated for a second prompt.
     Case("sd-adapter", "control", adapted, _control),
 )
