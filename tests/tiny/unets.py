@@ -83,6 +83,12 @@ CASES = (
     Case("sd-pag-inpaint", "guidance", partial(sd_like, "StableDiffusionPAGInpaintPipeline"), _paint),
     Case("sd-sag", "guidance", partial(sd_like, "StableDiffusionSAGPipeline"), small),
     Case("sd-panorama", "guidance", partial(sd_like, "StableDiffusionPanoramaPipeline"), small),
+    Case(
+        "sd-semantic",
+        "guidance",
+        partial(sd_like, "SemanticStableDiffusionPipeline", without=("image_encoder",)),
+        small,
+    ),
     Case("lcm", "consistency", partial(consistency, "LatentConsistencyModelPipeline"), small),
     Case("lcm-img2img", "consistency", partial(consistency, "LatentConsistencyModelImg2ImgPipeline"), _change),
     Case("sdxl-img2img", "image to image", partial(sdxl_like, "StableDiffusionXLImg2ImgPipeline"), _change),
