@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,19 +96,60 @@ def _macs(macs: Any) -> str:
 
 
 def student_folder(
-    teacher: str | Path, spec: str, *, out: str | Path, init: str = "inherit", seed: int = 0
+    teacher: str | Path,
+    spec: str,
+    *,
+    out: str | Path,
+    init: str = "inherit",
+    seed: int = 0,
+    cache: str | Path | None = None,
+    lora: str | Path | None = None,
 ) -> dict[str, Any]:
     """The folder, spec, init and number of parameters of a student that was cut from `teacher` and saved in `out`.
 
+    Args:
+        teacher: folder, embedded name or hub id.
+        spec: of the student.
+        out: a new folder.
+        init, seed: of the weights.
+        cache: the teacher's D, for a spec that measures it (blocks=scored).
+        lora: a LoRA of the teacher; what of it fits the student is written to lora/ in the folder.
+
     Raises:
-        UserError: the folder is not empty; no such teacher, preset or init.
+        UserError: the folder is not empty; no such teacher, preset, init, D or LoRA.
     """
+    from condistill.cache import Cache
+    from condistill.students import check_spec
+    from condistill.students.lora import lora_file
+    from condistill.students.scoring import resolved
     from condistill.teacher import Teacher
 
     if init not in INITS:
         raise unknown_name("init", init, INITS)
+    check_spec(spec)
+    file = lora_file(lora) if lora is not None else None
     out = new_folder(out)
-    made = Teacher.load(teacher).student(spec, init=init, seed=seed)
+    loaded = Teacher.load(teacher)
+    found = Cache.open(cache, teacher_hash=loaded.hash) if cache is not None else None
+    made = loaded.student(resolved(spec, loaded, found), init=init, seed=seed)
+    carried = _carried(file, loaded, made) if file is not None else None
     made.save(out)
     parameters = sum(p.numel() for p in made.network.parameters())
-    return {"folder": out, "spec": spec, "init": init, "parameters": parameters}
+    assert made.plan is not None
+    result = {"folder": out, "spec": made.plan.spec, "init": init, "parameters": parameters}
+    return result if carried is None else {**result, "lora": _lora_folder(out / "lora", *carried)}
+
+
+def _carried(file: Path, teacher: Any, student: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    from condistill.students.lora import carry_lora, read_lora
+
+    state = read_lora(file, teacher.pipeline, teacher.network)
+    return carry_lora(state, student.plan, component=teacher.component)
+
+
+def _lora_folder(folder: Path, state: Mapping[str, Any], dropped: Mapping[str, str]) -> dict[str, Any]:
+    from condistill.files import save_tensors
+    from condistill.students.lora import WEIGHTS
+
+    save_tensors(folder / WEIGHTS, state, {"format": "pt"})
+    return {"folder": folder, "tensors": len(state), "dropped": dict(dropped)}

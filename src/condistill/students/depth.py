@@ -108,7 +108,7 @@ def from_both_ends(path: str, blocks: Sequence[int], places: Sequence[int], tota
 
 PICKS: dict[str, Pick] = {"even": spread, "ends": from_both_ends}
 NEEDS_CACHE = (
-    "measures the teacher on D: teacher.student(spec, cache=cache), or a recipe (condistill run); "
+    "measures the teacher on D: teacher.student(spec, cache=cache), condistill student --cache, or a recipe; "
     "without D choose blocks=even or blocks=ends"
 )
 

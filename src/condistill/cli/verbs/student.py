@@ -20,6 +20,12 @@ def student(
     out: Annotated[Path, typer.Option("--out", help="A new folder for the student's pipeline.")],
     init: Init = "inherit",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of fresh weights.")] = 0,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="The teacher's D, to measure which blocks stay (blocks=scored).")
+    ] = None,
+    lora: Annotated[
+        Path | None, typer.Option("--lora", help="A LoRA of the teacher (safetensors), carried over to OUT/lora.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Cut a student from a teacher and save it, untrained, as a pipeline folder.
@@ -29,5 +35,10 @@ def student(
     with nothing_printed():
         from condistill.recipes.students import student_folder
 
-        made = student_folder(teacher, spec, out=out, init=init, seed=seed)
-    emit(made, [f"{made['folder']}: {made['parameters']:,} parameters, {spec}, {init}"], as_json=as_json)
+        made = student_folder(teacher, spec, out=out, init=init, seed=seed, cache=cache, lora=lora)
+    lines = [f"{made['folder']}: {made['parameters']:,} parameters, {made['spec']}, {init}"]
+    if "lora" in made:
+        carried = made["lora"]
+        lines += [f"{carried['folder']}: {carried['tensors']} tensors of the LoRA carried over"]
+        lines += [f"  left out: {layer}: {why}" for layer, why in carried["dropped"].items()]
+    emit(made, lines, as_json=as_json)
