@@ -13,6 +13,7 @@ from condistill.students.inherit import counterparts, evenly
 from condistill.students.meta import on_meta, shapes
 from condistill.students.presets import Cut
 from condistill.students.stacks import Stack, find_stacks
+from condistill.students.width import narrow_transformer
 
 # a stack with less than this share of the largest one's parameters is left alone by depth= (keep= may name it)
 WORTH_CUTTING = 0.1
@@ -24,30 +25,35 @@ Pick = Callable[[str, Sequence[int], Sequence[int], int], Sequence[int]]
 Kept = Mapping[Stack, tuple[int, ...] | int]
 
 
-def cut_depth(cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut) -> Found:
-    """(config, student on the meta device, counterparts, taps, notes) of a network with fewer blocks.
+def cut_depth(
+    cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut, *, inputs: Mapping[str, Any] | None = None
+) -> Found:
+    """(config, student on the meta device, counterparts, taps, notes) of a network with fewer or narrower blocks.
 
     Args:
         cls: class of the network.
         config: the teacher's.
         teacher: on the meta device.
-        cut: depth, keep and chosen_by are read.
+        cut: depth, keep, chosen_by and width are read.
+        inputs: the network's arguments for one item, where its class does not tell them; for narrowing.
 
     Raises:
-        UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name, or
-            blocks that have to be measured first.
+        UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name, an
+            impossible width, or blocks that have to be measured first.
     """
     stacks = find_stacks(cls, config, teacher)
     known = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "none"
     if cut.needs_unet:
         raise UserError(f"this preset is for U-Nets, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
-    if cut.width < 1.0:
-        raise UserError(f"width= narrows U-Nets only, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
     if cut.chosen_by not in PICKS:
         raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
     kept = _kept(cls, stacks, cut)
     after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by])
-    return after, student, modules, _taps(teacher, modules, stacks), ()
+    pairs, notes = _taps(teacher, modules, stacks), ()
+    if cut.width < 1.0:
+        after, notes = narrow_transformer(cls, after, cut.width, inputs=inputs)
+        student = on_meta(cls, after)
+    return after, student, modules, pairs, notes
 
 
 def keep_best(

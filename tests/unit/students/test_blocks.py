@@ -78,3 +78,18 @@ def test_numbers_of_special_blocks_follow_the_blocks_that_stay() -> None:
 def test_scored_blocks_need_the_teacher_and_its_d() -> None:
     with pytest.raises(UserError, match=r"blocks=scored measures the teacher on D: teacher\.student\("):
         make_plan(NETWORKS[DiTTransformer2DModel][0], DiTTransformer2DModel, "depth=0.5+blocks=scored")
+
+
+def test_depth_and_width_go_together() -> None:
+    teacher = network(DiTTransformer2DModel)
+    plan = make_plan(teacher.config, DiTTransformer2DModel, "depth=0.5+blocks=ends+width=0.5")
+    assert (plan.config["num_layers"], plan.config["num_attention_heads"], plan.init) == (3, 1, "slice")
+    assert [plan.modules[f"transformer_blocks.{k}"][-1] for k in range(3)] == ["0", "1", "5"]
+    name = "transformer_blocks.{}.attn1.to_q.weight"
+    origin = plan.origins[name.format(2)]
+    assert (origin.kind, origin.source) == ("sliced", name.format(5))
+    x, t, labels = torch.randn(2, 4, 8, 8), torch.tensor([3, 900]), torch.tensor([1, 2])
+    with torch.no_grad():
+        assert build(plan, teacher)(x, t, labels).sample.shape == teacher(x, t, labels).sample.shape
+    with pytest.raises(UserError, match=r"possible: width=0\.5"):
+        make_plan(teacher.config, DiTTransformer2DModel, "depth=0.5+width=0.8")

@@ -138,7 +138,6 @@ def test_a_kept_list_is_kept_as_it_stands() -> None:
         (DiTTransformer2DModel, "keep=transformer_blocks:0,1,2,3,4,5", "cuts nothing"),
         (DiTTransformer2DModel, "depth=0.99", "cuts nothing"),
         (DiTTransformer2DModel, "b-base", "this preset is for U-Nets"),
-        (DiTTransformer2DModel, "width=0.5", "width= narrows U-Nets only"),
         (SD3Transformer2DModel, "keep=transformer_blocks:0,1,2", "keep other blocks"),
     ],
 )
