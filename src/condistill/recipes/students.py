@@ -68,10 +68,13 @@ def inspected(
         UserError: no such teacher or spec.
     """
     from condistill.students import check_spec, count_macs, count_parameters, inspect, make_plan
+    from condistill.students.presets import refuse_blocks
+    from condistill.students.unet import is_unet
 
-    if spec is not None:
-        check_spec(spec)
+    cut = check_spec(spec) if spec is not None else None
     cls, config = teacher_config(teacher)
+    if cut is not None and is_unet(config):
+        refuse_blocks(cut, cls.__name__)
     if spec is None:
         parameters, macs = count_parameters(cls, config), count_macs(cls, config)
         sizes = {"network": cls.__name__, "parameters": parameters, "macs": macs, "config": config}

@@ -164,6 +164,19 @@ def check_spec(spec: str | Mapping[str, Any]) -> Cut:
     return cut
 
 
+def refuse_blocks(cut: Cut, network: str) -> None:
+    """Nothing, if the cut does not choose blocks of a stack; a U-Net has none that `blocks=` could choose from.
+
+    Raises:
+        UserError: it does.
+    """
+    if cut.chosen_by in ("ends", "scored"):
+        raise UserError(
+            f"blocks={cut.chosen_by} is for stacks of alike blocks, got {network}, which keeps the first layers going "
+            "down and the last ones going up in any case; leave blocks= out"
+        )
+
+
 def _add(cut: Cut, word: str) -> Cut:
     name, equals, value = word.partition("=")
     if not equals:

@@ -15,7 +15,7 @@ from condistill.errors import UserError
 from condistill.maths.draws import normal, numbers, permuted, uniforms
 from condistill.students.depth import NEEDS_CACHE, keep_best
 from condistill.students.meta import clean, on_meta
-from condistill.students.presets import check_spec, spec_text
+from condistill.students.presets import check_spec, refuse_blocks, spec_text
 from condistill.students.stacks import Stack
 from condistill.students.unet import is_unet
 
@@ -48,11 +48,8 @@ def resolved(
     """
     cut, network = check_spec(spec), teacher.network
     config = clean(network.config)
-    if cut.chosen_by in ("ends", "scored") and is_unet(config):
-        raise UserError(
-            f"blocks={cut.chosen_by} is for stacks of alike blocks, got {type(network).__name__}, which keeps the "
-            "first layers going down and the last ones going up in any case; leave blocks= out"
-        )
+    if is_unet(config):
+        refuse_blocks(cut, type(network).__name__)
     if cut.chosen_by != "scored":
         return spec
     if cache is None:
