@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from condistill.errors import UserError
+from condistill.students.channels import Channels
 from condistill.students.meta import shapes
 from condistill.students.plan import Origin, Part
 
 # (path of the list, teacher's length, student's length) -> the teacher's items that stay, in order
 Choose = Callable[[str, nn.ModuleList, nn.ModuleList], Sequence[int]]
-_INNER = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
-_OUTER = ("to_out", "to_add_out")
 
 
 def counterparts(teacher: nn.Module, student: nn.Module, choose: Choose) -> dict[str, str]:
@@ -98,11 +97,11 @@ def origins(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str], 
         if known[source] == shape:
             found[name] = Origin("inherited", source)
         else:
-            found[name] = _narrowed(name, source, known[source], shape, _Widths(teacher, student, path, partner or ""))
+            found[name] = _narrowed(name, source, known[source], shape, Channels(teacher, student, path, partner or ""))
     return found
 
 
-def _narrowed(name: str, source: str, before: Sequence[int], after: Sequence[int], widths: _Widths) -> Origin:
+def _narrowed(name: str, source: str, before: Sequence[int], after: Sequence[int], widths: Channels) -> Origin:
     dims: list[tuple[Part, ...] | None] = []
     for dim, (n, m) in enumerate(zip(before, after, strict=True)):
         parts = None if n == m else widths.parts(name, dim, n, m)
@@ -111,53 +110,6 @@ def _narrowed(name: str, source: str, before: Sequence[int], after: Sequence[int
         dims.append(parts)
     text = " x ".join(f"{n}->{m}" if n != m else str(n) for n, m in zip(before, after, strict=True))
     return Origin("sliced", source, tuple(dims), reason=f"narrowed {text}")
-
-
-class _Widths:
-    """How the channels of one module are put together, in the teacher and in the student."""
-
-    def __init__(self, teacher: nn.Module, student: nn.Module, path: str, source: str):
-        self.teacher, self.student, self.path, self.source = teacher, student, path, source
-
-    def parts(self, name: str, dim: int, n: int, m: int) -> tuple[Part, ...]:
-        """The parts of dimension `dim` of the tensor `name`, which goes from n to m channels."""
-        words = self.path.split(".")
-        for words_in, at in ((_INNER, 0), (_OUTER, 1)):
-            for k, word in enumerate(words):
-                if word in words_in and dim == at:
-                    return (self._heads(".".join(words[:k]), n, m),)
-        if words[0] == "up_blocks" and words[2:3] == ["resnets"] and words[4:-1] in ([], ["spatial_res_block"]):
-            is_input = dim == 1 if words[-1].startswith("conv") else dim == 0
-            if words[-1] in ("norm1", "conv1", "conv_shortcut") and is_input:
-                return self._concatenated(int(words[1]), int(words[3]), n, m)
-        return (Part(n, m),)
-
-    def _heads(self, path: str, n: int, m: int) -> Part:
-        ours = getattr(self.student.get_submodule(path), "heads", 1)
-        source = ".".join(self.source.split(".")[: len(path.split("."))])
-        theirs = getattr(self.teacher.get_submodule(source), "heads", 1)
-        return Part(n, m, int(theirs), int(ours))
-
-    def _concatenated(self, block: int, layer: int, n: int, m: int) -> tuple[Part, ...]:
-        theirs = self.source.split(".")
-        t_hidden = _hidden_width(self.teacher, int(theirs[1]), int(theirs[3]))
-        s_hidden = _hidden_width(self.student, block, layer)
-        return Part(t_hidden, s_hidden), Part(n - t_hidden, m - s_hidden)
-
-
-def _hidden_width(network: nn.Module, block: int, layer: int) -> int:
-    """Channels that arrive from the layer before, without the skip connection."""
-    if layer > 0:
-        return out_channels(network.get_submodule(f"up_blocks.{block}.resnets.{layer - 1}"))
-    before = f"up_blocks.{block - 1}" if block > 0 else "down_blocks"
-    blocks = network.get_submodule(before)
-    last = blocks[-1] if isinstance(blocks, nn.ModuleList) else blocks
-    return out_channels(last.resnets[-1])  # type: ignore[index, arg-type]
-
-
-def out_channels(layer: nn.Module) -> int:
-    """Channels that a layer of a U-Net block gives out; video U-Nets wrap theirs."""
-    return int(getattr(layer, "spatial_res_block", layer).out_channels)  # type: ignore[arg-type]
 
 
 def taken(tensor: Tensor, origin: Origin) -> Tensor:

@@ -12,18 +12,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Part:
-    """A run of channels and how it is narrowed: `student` of `teacher` channels, evenly spread.
+    """A run of channels and how it is narrowed: `student` of `teacher` channels, chosen by weight or evenly spread.
 
-    Channel k of the student is the teacher's floor(k n / m). Even spreading respects every equal subdivision of the
-    run: norm groups, the two halves of GEGLU and the frequencies of the time embedding stay aligned, as the leading
-    channels would not. Where the run is made of attention heads, it is heads that are spread first (`teacher_heads`
-    to `student_heads`), then the channels within each.
+    Evenly spread, channel k of the student is the teacher's floor(k n / m). That respects every equal subdivision of
+    the run: norm groups, the two halves of GEGLU and the frequencies of the time embedding stay aligned, as the leading
+    channels would not. Where the run is made of attention heads or norm groups, it is those that are spread first
+    (`teacher_heads` to `student_heads`), then the channels within each.
+
+    Attributes:
+        teacher: channels of the teacher.
+        student: channels of the student.
+        teacher_heads: heads or norm groups that the teacher's are made of.
+        student_heads: the same of the student.
+        stream: all tensors that read or write the same channels name the same stream; "" is spread evenly.
+        chosen: the teacher's channels that stay, once they are chosen by weight.
     """
 
     teacher: int
     student: int
     teacher_heads: int = 1
     student_heads: int = 1
+    stream: str = ""
+    chosen: tuple[int, ...] = field(default=(), repr=False)
 
     def index(self) -> list[int]:
         """The teacher's channel for each of the student's.
@@ -33,6 +43,8 @@ class Part:
         >>> Part(8, 4, teacher_heads=4, student_heads=2).index()
         [0, 1, 4, 5]
         """
+        if self.chosen:
+            return list(self.chosen)
         n, m = self.teacher // self.teacher_heads, self.student // self.student_heads
         heads = [k * self.teacher_heads // self.student_heads for k in range(self.student_heads)]
         return [head * n + k * n // m for head in heads for k in range(m)]

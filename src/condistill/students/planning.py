@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from condistill.errors import UserError, unknown_name
 from condistill.students.depth import cut_depth
+from condistill.students.importance import by_weight
 from condistill.students.inherit import counterparts, origins, taken, unet_choice
 from condistill.students.meta import clean, on_meta, shapes
 from condistill.students.passes import Pass, one_pass, outputs_of, why_no_pass
@@ -41,7 +42,8 @@ def make_plan(
             by "+", or a mapping of rules.
         init: "inherit" the teacher's tensors, "slice" them where the student is narrower, or "random".
         inputs: the network's recorded keyword arguments for one item, on any device; those known for the class if None.
-        network: the teacher's own network. It is run once on `inputs` where shapes alone do not suffice for a pass.
+        network: the teacher's own network. Where the student is narrower, its weights say which channels stay (evenly
+            spread ones do if None). It is run once on `inputs` where shapes alone do not suffice for a pass.
 
     Raises:
         UserError: unknown name, a spec that cuts nothing or everything, an impossible width, a tensor without origin.
@@ -64,12 +66,16 @@ def make_plan(
         # the published block-removed students compare the stages only, the narrowed ones the mid block as well
         pairs = unet_taps(teacher, student, with_mid=not cut.fewer_layers)
     else:
-        after, student, modules, pairs, notes = cut_depth(cls, before, teacher, cut)
+        after, student, modules, pairs, notes = cut_depth(cls, before, teacher, cut, inputs=inputs)
+    present = dict(student.named_modules())
+    modules = {path: source for path, source in modules.items() if path in present}
     narrowed = cut.width < 1.0
     if init == "inherit" and narrowed:
         init = "slice"
         notes = (*notes, "init=slice: the student is narrower, so the teacher's tensors cannot be inherited whole")
     found = origins(teacher, student, modules, init=init)
+    if network is not None:
+        found = by_weight(found, network.state_dict())
     passes = _passes(teacher, student, inputs, spec_text(spec))
     pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
     seen = passes if passes or narrowed else _really_run(pairs, inputs, network)

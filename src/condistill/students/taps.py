@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from condistill.students.inherit import evenly, out_channels
+from condistill.students.channels import out_channels
+from condistill.students.inherit import evenly
 from condistill.students.passes import Pass, Shape
 from condistill.students.plan import TapPair
 
