@@ -15,18 +15,27 @@ import torch
 from torch import Tensor
 
 from condistill.students.channels import UNKNOWN
+from condistill.students.passes import Pass
 from condistill.students.plan import Origin, Part
 
 
-def by_weight(origins: Mapping[str, Origin], state: Mapping[str, Tensor]) -> dict[str, Origin]:
+def by_weight(
+    origins: Mapping[str, Origin], state: Mapping[str, Tensor], seen: Pass | None = None
+) -> dict[str, Origin]:
     """The origins with the channels of every stream chosen that is known as a whole; the others stay evenly spread.
 
     Args:
         origins: of the student's tensors.
         state: the teacher's tensors.
+        seen: a pass of the teacher, to see whether its rotary axes tell heads apart.
     """
     parts = [part for origin in origins.values() for dim in origin.dims for part in dim or ()]
-    found = {part.stream: part for part in parts if part.stream and not _is_open(part, parts)}
+    ordered = {part.teacher for part in parts if _is_by_head(part) and seen and _rotates_across_heads(seen, part)}
+    found = {
+        part.stream: part
+        for part in parts
+        if part.stream and not _is_open(part, parts) and not (_is_by_head(part) and part.teacher in ordered)
+    }
     writes: dict[str, Tensor] = {}
     reads: dict[str, Tensor] = {}
     for origin in origins.values():
@@ -58,6 +67,12 @@ def _is_open(part: Part, parts: Sequence[Part]) -> bool:
     per_head = (part.teacher_heads, part.student_heads)
     heads_outside = _is_by_head(part) and any((one.teacher, one.student) == per_head for one in parts)
     return heads_outside or any(one.stream == f"{UNKNOWN} {path}" for one in parts)
+
+
+def _rotates_across_heads(seen: Pass, part: Part) -> bool:
+    """Whether cosines and sines are as wide as all heads together: then each head has its own range of frequencies."""
+    pairs = (shapes for shapes in seen.outputs.values() if len(shapes) == 2 and shapes[0] == shapes[1])
+    return any(first is not None and first[-1] == part.teacher for first, _ in pairs)
 
 
 def _is_by_head(part: Part) -> bool:

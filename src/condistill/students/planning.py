@@ -74,9 +74,9 @@ def make_plan(
         init = "slice"
         notes = (*notes, "init=slice: the student is narrower, so the teacher's tensors cannot be inherited whole")
     found = origins(teacher, student, modules, init=init)
-    if network is not None:
-        found = by_weight(found, network.state_dict())
     passes = _passes(teacher, student, inputs, spec_text(spec))
+    if network is not None:
+        found = by_weight(found, network.state_dict(), passes[0] if passes else None)
     pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
     seen = passes if passes or narrowed else _really_run(pairs, inputs, network)
     if seen:
