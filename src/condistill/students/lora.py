@@ -90,6 +90,16 @@ def carry_lora(
 
     Raises:
         UserError: not one adapter of the denoiser fits the student.
+
+    >>> import torch
+    >>> from condistill.students import load_config, make_plan
+    >>> cls, config = load_config("sd-v1-4")
+    >>> layer = "up_blocks.1.attentions.{}.transformer_blocks.0.attn1.to_q"
+    >>> state = {f"unet.{layer.format(k)}.lora_{m}.weight": torch.zeros(s) for k in (1, 2)
+    ...          for m, s in (("A", (4, 1280)), ("B", (1280, 4)))}
+    >>> carried, dropped = carry_lora(state, make_plan(config, cls, "b-base"))
+    >>> sorted(carried) == [f"unet.{layer.format(1)}.lora_{m}.weight" for m in "AB"], dropped[layer.format(1)]
+    (True, 'the layer was removed')
     """
     from diffusers.utils.state_dict_utils import convert_unet_state_dict_to_peft
 

@@ -1,4 +1,9 @@
-"""Which blocks the teacher misses least, measured on its own cached latents: no data, one short pass per block."""
+"""Which blocks the teacher misses least, measured on its own cached latents: no data, one short pass per block.
+
+>>> teacher, cache = Teacher.load("path/to/a/dit"), Cache.open("runs/dit/cache")  # doctest: +SKIP
+>>> resolved("depth=0.5+blocks=scored", teacher, cache)                         # doctest: +SKIP
+'keep=transformer_blocks:0,1,5,7'
+"""
 
 from __future__ import annotations
 
@@ -103,7 +108,7 @@ def score_blocks(
 
 
 def _predicted(teacher: Any, noised: _Noised) -> Tensor:
-    return teacher.predict(noised.x_t, noised.t, noised.condition).double()
+    return teacher.predict(noised.x_t, noised.t, noised.condition).cpu().double()
 
 
 def _batches(teacher: Any, cache: Any, num_samples: int, seed: int) -> Iterator[_Noised]:
