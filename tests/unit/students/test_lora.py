@@ -80,6 +80,25 @@ def test_narrowed_layers_get_the_part_of_the_change_that_is_theirs(spec: str, in
         torch.testing.assert_close(change, taken(whole, origin))
 
 
+def test_channels_chosen_by_weight_are_those_of_the_adapters() -> None:
+    teacher = network(**stages(3, cross=2, attention_head_dim=(2, 4, 4)))
+    plan = make_plan(teacher.config, type(teacher), "width=0.5", init="slice", network=teacher)
+    parts = [part for origin in plan.origins.values() for dim in origin.dims for part in dim or ()]
+    assert any(part.chosen for part in parts)
+    plain = build(plan, teacher).state_dict()
+    state = {f"unet.{name}": tensor for name, tensor in adapted(teacher, target_modules=["to_q", "to_out.0"]).items()}
+    teacher.fuse_lora()
+    teacher.unload_lora()
+    fused = build(plan, teacher).state_dict()
+    carried, dropped = carry_lora(state, plan)
+    layers = {name.removeprefix("unet.").split(".lora_")[0] for name in carried}
+    assert dropped == {} and len(layers) > 10
+    for layer in layers:
+        a, b = (carried[f"unet.{layer}.lora_{side}.weight"] for side in "AB")
+        change = fused[f"{layer}.weight"] - plain[f"{layer}.weight"]
+        torch.testing.assert_close(b @ a, change, rtol=1e-4, atol=1e-5)
+
+
 def kohya(state: dict[str, Tensor], alpha: float) -> dict[str, Tensor]:
     """The LoRA by kohya's names."""
     found = {}
