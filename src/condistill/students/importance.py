@@ -43,8 +43,8 @@ def by_weight(
             tensor = state[origin.source or ""]
             if part.stream not in found or tensor.ndim < 2 or dim > 1:
                 continue
-            run = tensor.narrow(dim, start, part.teacher).float().cpu()
-            norms = run.square().sum(dim=[k for k in range(run.ndim) if k != dim])
+            run = tensor.narrow(dim, start, part.teacher).float()
+            norms = run.square().sum(dim=[k for k in range(run.ndim) if k != dim]).cpu()
             norms = norms.reshape(part.teacher_heads, -1).sum(1) if _is_by_head(part) else norms
             total = reads if dim else writes
             total[part.stream] = total[part.stream] + norms if part.stream in total else norms

@@ -13,7 +13,11 @@ from torch import Tensor
 import condistill.world.emoji
 from condistill import Teacher
 from condistill.students import Part, StudentPlan, build, make_plan
+from condistill.students.channels import UNKNOWN
 from tests.unit.students.networks import NETWORKS, network
+from tests.unit.students.test_inherit import network as unet
+from tests.unit.students.test_inherit import output
+from tests.unit.students.test_planning import LAYOUTS
 
 # without sine positions over the whole width, which a wider teacher has more of
 ALIGNED = (
@@ -123,6 +127,19 @@ def test_channels_chosen_by_weight_start_nearer_to_the_teacher() -> None:
             difference = student.predict(x_t, t, condition) - teacher.predict(x_t, t, condition)
         errors.append(float(difference.square().mean()))
     assert errors[0] < 0.9 * errors[1], errors  # 0.8 of it with 32 items and two seeds
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_unets_of_all_layouts_are_known_as_a_whole(layout: str) -> None:
+    teacher = unet(**LAYOUTS[layout])
+    plan = make_plan(teacher.config, type(teacher), "width=0.5", network=teacher)
+    parts = [part for origin in plan.origins.values() for dim in origin.dims for part in dim or ()]
+    assert not [part for part in parts if part.stream.startswith(UNKNOWN)]
+    for part in parts:
+        index = part.index()
+        assert index == sorted(set(index)) and len(index) == part.student and index[-1] < part.teacher
+    assert {"residual", "within"} <= {part.stream.partition(" ")[0] for part in parts if part.chosen}
+    assert output(build(plan, teacher), plan.config).isfinite().all()
 
 
 def test_norm_groups_keep_equally_many_channels() -> None:
