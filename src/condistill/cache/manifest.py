@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from condistill.cache.values import named, plain, restored
 from condistill.errors import UserError, unknown_name
 
 SCHEMA = 1
@@ -50,8 +51,8 @@ class Manifest:
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
-        """The manifest as plain JSON types; call arguments that are none are told apart by a hash of their repr."""
-        return json.loads(json.dumps(dataclasses.asdict(self), default=_named))
+        """The manifest as plain JSON types; pictures and tensors among the call arguments are written out."""
+        return {one.name: plain(getattr(self, one.name), named) for one in dataclasses.fields(self)}
 
     @staticmethod
     def from_json(found: Any, *, where: str) -> Manifest:
@@ -67,7 +68,9 @@ class Manifest:
                 f"{where} has schema {found['schema']}, this version reads up to {SCHEMA}; update condistill"
             )
         try:
-            manifest = Manifest(**{**found, "latent_shape": tuple(found["latent_shape"])})
+            manifest = Manifest(
+                **{**found, "latent_shape": tuple(found["latent_shape"]), "call": restored(found["call"])}
+            )
         except (TypeError, KeyError) as error:
             raise UserError(f"{where} is not complete ({error}); make D again in another folder") from error
         manifest.check(where)
@@ -103,10 +106,6 @@ class Manifest:
         ours, theirs = self.to_json(), other.to_json()
         names = [name for name in ours if name not in FREE_TO_CHANGE and ours[name] != theirs[name]]
         return [f"{name}: {_short(ours[name])} then, {_short(theirs[name])} now" for name in names]
-
-
-def _named(value: Any) -> str:
-    return f"{type(value).__name__}:{hashlib.sha256(repr(value).encode()).hexdigest()[:12]}"
 
 
 def _short(value: Any) -> str:

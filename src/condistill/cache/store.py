@@ -19,6 +19,7 @@ from condistill.cache import shards
 from condistill.cache.batch import Batch
 from condistill.cache.manifest import Manifest
 from condistill.cache.shards import ShardPlan
+from condistill.cache.values import plain, restored
 from condistill.errors import UserError
 from condistill.files import MIB, read_json, write_atomic, write_json
 from condistill.maths.randomise import Key
@@ -128,7 +129,7 @@ class Cache:
     @cached_property
     def keys(self) -> list[Key]:
         """The key of every item."""
-        return [key for key, _ in self._rows]
+        return [restored(key) for key, _ in self._rows]
 
     @cached_property
     def plans(self) -> list[ShardPlan]:
@@ -185,7 +186,7 @@ class Cache:
                 if path not in bound:
                     bound[path] = value.new_empty((len(wanted), *value.shape[1:]))
                 bound[path][places] = value[rows]
-        return Batch(x0=x0, keys=tuple(self._rows[int(index)][0] for index in wanted), bound=bound)
+        return Batch(x0=x0, keys=tuple(self.keys[int(index)] for index in wanted), bound=bound)
 
     def _shard(self, number: int) -> _Shard:
         if number in self._open:
@@ -243,8 +244,9 @@ class Cache:
 def _plain(key: Key) -> Key:
     """The key as it comes back from the plan."""
     try:
-        return json.loads(json.dumps(key, allow_nan=False))
+        return json.loads(json.dumps(plain(key), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"a key of a cache must be text, a number or a mapping of such, got {key!r:.80} ({error})"
+            "a key of a cache must be text, a number or a mapping of such, of pictures and of tensors, got "
+            f"{key!r:.80} ({error})"
         ) from None

@@ -75,7 +75,7 @@ def combine(
         if student.shape != teacher.shape:
             raise ValueError(f"tap {name!r}: student {tuple(student.shape)} against teacher {tuple(teacher.shape)}")
     output = mse_per_sample(student_out, teacher_out)
-    by_tap = {name: mse_per_sample(student, teacher) for name, (student, teacher) in features.items()}
+    by_tap = {name: feature_mse(*pair, num_samples=len(output)) for name, pair in features.items()}
     loss = weights.output * output.mean()
     for value in by_tap.values():
         loss = loss + weights.feature * value.mean()
@@ -88,6 +88,23 @@ def combine(
         by_task = error.detach()
     detached = {name: value.detach() for name, value in by_tap.items()}
     return Terms(loss=loss, output=output.detach(), taps=detached, task=by_task)
+
+
+def feature_mse(student: Tensor, teacher: Tensor, *, num_samples: int) -> Float[Tensor, " b"]:
+    """Mean squared difference of each sample's features, (b,) float32.
+
+    Most blocks give (b, ...); some networks put tokens before samples, and video networks fold frames or places into
+    the first axis, an item's rows one after the other. Where samples cannot be told apart, all get the mean.
+    """
+    if len(student) != num_samples:
+        axis = next((k for k, size in enumerate(student.shape) if size == num_samples), None)
+        if axis is not None:
+            student, teacher = student.movedim(axis, 0), teacher.movedim(axis, 0)
+        elif len(student) % num_samples == 0:
+            student, teacher = (one.unflatten(0, (num_samples, -1)) for one in (student, teacher))
+        else:
+            return (student.float() - teacher.float()).square().mean().expand(num_samples)
+    return mse_per_sample(student, teacher)
 
 
 def task_target(

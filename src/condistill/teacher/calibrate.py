@@ -11,7 +11,6 @@ A pipeline that takes one item at a time is watched with one key at a time inste
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +21,7 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
-from condistill.teacher.keys import example_keys, parameters_of, placeholders
+from condistill.teacher.keys import example_keys, fillings, parameters_of
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import find_noisy, same
 from condistill.teacher.recording import Recording
@@ -47,17 +46,20 @@ def calibrate(
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
     runner, some, filled = _running(runner, [tuple(keys)] if keys else None)
-    whole = runner.run(_two(runner, some), mode="zeros", max_steps=WATCHED_STEPS)
+    whole = _whole(runner, some)
     runner = replace(runner, upstream=_upstream(whole), blank=whole.blank)
+    whole = whole.only(runner.upstream or ())
     runner = _conditional(runner, whole, some)
     found = _structure(runner, whole, some)
-    return replace(with_conditions(found, some), placeholders=filled, time_range=_time_range(runner, some))
+    return replace(with_conditions(found, some), keys=some, placeholders=filled, time_range=_time_range(runner, some))
 
 
-def _few_steps(pipeline: Any) -> dict[str, int]:
-    """NUM_STEPS for the loop itself, two for other stages of the pipeline."""
-    names = [name for name in parameters_of(pipeline) if name.endswith(STEPS)]
-    return {name: NUM_STEPS if name == STEPS else 2 for name in names}
+def _few_steps(pipeline: Any) -> dict[str, Any]:
+    """NUM_STEPS for the loop itself, two for other stages of the pipeline; no guidance that changes the denoiser."""
+    names = parameters_of(pipeline)
+    steps = {name: NUM_STEPS if name == STEPS else 2 for name in names if name.endswith(STEPS)}
+    # perturbed-attention guidance exchanges the denoiser's attention while it runs
+    return steps | ({"pag_scale": 0.0} if "pag_scale" in names else {})
 
 
 def _two(runner: Runner, keys: Keys, second: int = 1) -> list[Key]:
@@ -65,42 +67,62 @@ def _two(runner: Runner, keys: Keys, second: int = 1) -> list[Key]:
     return [keys[second - 1]] if runner.single else [keys[0], keys[second]]
 
 
+def _whole(runner: Runner, keys: Keys) -> Recording:
+    """A recording of a few steps, without the denoiser itself if its answer's shape can be guessed.
+
+    Raises:
+        NotRun: the denoiser does not accept what its pipeline gives it.
+    """
+    errors: list[Exception] = []
+    for guess in (True, False):
+        try:
+            return replace(runner, guess=guess).run(_two(runner, keys), mode="zeros", max_steps=WATCHED_STEPS)
+        except UserError:
+            raise
+        except Exception as error:  # whatever a network raises
+            errors.append(error)
+    raise NotRun(runner, errors[-1])
+
+
+class NotRun(UserError):
+    """The pipeline could not be run with example keys and the call at hand; with other arguments it may be."""
+
+    def __init__(self, runner: Runner, error: Exception):
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        super().__init__(
+            f"{type(runner.pipeline).__name__} could not be run with example keys ({reason}); pass what it needs "
+            "(size, pictures) with call="
+        )
+
+
 def _running(runner: Runner, given: Sequence[tuple[Key, ...]] | None) -> tuple[Runner, Keys, tuple[str, ...]]:
     """A runner that reaches the denoiser, the keys that it does it with, and the arguments filled with examples.
 
-    Tried in turn: two keys and one at a time, as the call stands and with example pictures.
+    Tried in turn: two keys and one at a time, as the call stands, with example pictures, and at smaller sizes.
+
+    Raises:
+        NotRun: nothing of it works.
     """
-    pipeline, name = runner.pipeline, type(runner.pipeline).__name__
-    filled = placeholders(pipeline, runner.network, runner.call)
     errors: list[Exception] = []
-    for keys in given or example_keys(pipeline, runner.network):
+    for keys in given or example_keys(runner.pipeline, runner.network):
         own = keys[0] if isinstance(keys[0], Mapping) else {}
-        pictures = {argument: value for argument, value in filled.items() if argument not in own}
-        for more, single in itertools.product(_subsets(pictures), (False, True)):
-            tried = replace(runner.with_call(**more), single=single)
-            try:
-                recording = tried.first(_two(tried, keys), skip=0)  # type: ignore[arg-type]
-            except UserError:
-                raise
-            except Exception as error:  # whatever a pipeline raises on arguments that it does not like
-                errors.append(error)
-                continue
-            if recording.calls:
+        for more in fillings(runner.pipeline, runner.network, {**runner.call, **own}):
+            for single in (False, True):
+                tried = replace(runner.with_call(**more), single=single)
+                try:
+                    recording = tried.first(_two(tried, keys), skip=0)  # type: ignore[arg-type]
+                except UserError:
+                    raise
+                except Exception as error:  # whatever a pipeline raises on arguments that it does not like
+                    errors.append(error)
+                    continue
+                if not recording.calls:
+                    raise UserError(
+                        f"{type(runner.pipeline).__name__} did not call {runner.component} in its sampling loop; choose "
+                        f"with component= out of: {', '.join(networks(runner.pipeline))}"
+                    )
                 return tried, keys, tuple(more)  # type: ignore[return-value]
-    if not errors:
-        raise UserError(f"{name} did not call {runner.component} in its sampling loop; choose with component=")
-    reason = " ".join(str(errors[0]).split())[:200]
-    raise UserError(
-        f"{name} could not be run with example keys ({type(errors[0]).__name__}: {reason}); pass what it needs with "
-        "call="
-    )
-
-
-def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """None of the pictures, then single ones, then more: first those whose names say the least."""
-    names = sorted(pictures, key=len)
-    sizes = range(min(len(names), 3) + 1)
-    return [{n: pictures[n] for n in some} for size in sizes for some in itertools.combinations(names, size)][:24]
+    raise NotRun(runner, errors[0])
 
 
 def _upstream(whole: Recording) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Calibration:
         null_rows: the null condition's rows where encoding `null_key` would give others (SDXL zeroes them).
         latent_shape: shape of one x0 in the denoiser's space.
         time_range: the scheduler's times at which this denoiser is called, where it is not called at all of them.
+        keys: the three example keys.
         placeholders: arguments that were filled with example pictures because the call gave none.
     """
 
@@ -65,6 +66,7 @@ class Calibration:
     null_key: Key | None = None
     null_rows: Mapping[str, Any] = field(default_factory=dict)
     time_range: tuple[float, float] | None = None
+    keys: tuple[Key, ...] = ()
     placeholders: tuple[str, ...] = ()
 
     @property

@@ -17,6 +17,7 @@ from condistill.teacher.noisy import same
 from condistill.teacher.padding import fixed, recorded_rows, with_extras
 
 Keys = tuple[Key, Key, Key]
+OFF = (1.0, 0.0)  # guidance scales that pipelines take for none
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
         if path in known or same(value, other) or num_rows(value) is None or num_rows(other) is None:
             continue
         rows = _single_rows(value, blocks) if found.runner.single else rows_of(value, runs.alone.get(path), blocks)
-        if rows is None and isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
-            continue  # shared by the batch and as long as the longest key: see `_fixed`
         if rows is None and not found.runner.single and runs.alone.get(path) is None:
+            # a mask that is left out where nothing is masked
             rows = Rows(blocks=num_rows(value) // 2, is_list=not isinstance(value, Tensor))  # type: ignore[operator]
+        if rows is None and isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape != other.shape:
+            continue  # shared by the batch and as long as the longest key: see `padding.fixed`
         if rows is None:
             raise UserError(f"argument {path!r} of {name} depends on the key but has no row per item; not supported")
         paths[path] = replace(rows, block=_changed_block(value, other, rows, runs.n, path, name))
@@ -100,7 +102,7 @@ def _changed_block(value: Any, other: Any, rows: Rows, n: int, path: str, name: 
     """The block whose rows of the last item changed.
 
     Raises:
-        UserError: rows of another item changed, or those of several blocks.
+        UserError: rows of another item changed.
     """
     ragged = isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape[1:] != other.shape[1:]
     if ragged:
@@ -115,12 +117,14 @@ def _changed_block(value: Any, other: Any, rows: Rows, n: int, path: str, name: 
     if ragged:
         # the longer of the two keys also pads the other rows: only those of the last item must differ everywhere
         changed = [place for place in changed if place[1] == n - 1] or [(0, n - 1)]
-    blocks = {block for block, _ in changed}
-    if any(k != n - 1 for _, k in changed) or len(blocks) != 1:
+    if not changed or any(k != n - 1 for _, k in changed):
         raise UserError(
             f"changing one key changed rows {changed} (block, item) of argument {path!r} of {name}; not supported"
         )
-    return blocks.pop()
+    # of several blocks (perturbed attention repeats the key; padding reaches the null rows): one that tells keys apart
+    blocks = [block for block, _ in changed]
+    telling = [b for b in blocks if n > 1 and not same(rows.item(value, 0, n, b), rows.item(value, 1, n, b))]
+    return (telling or blocks)[0]
 
 
 def _ragged(runs: _Runs, paths: Mapping[str, Rows]) -> dict[str, tuple[int, ...]]:
@@ -230,32 +234,39 @@ def _without_guidance(
     found: Calibration, keys: Keys, runs: _Runs, paths: Mapping[str, Rows]
 ) -> tuple[Calibration, _Runs] | None:
     """The same with guidance off, if the pipeline then makes one block with the very same conditional rows."""
-    runner = found.runner
-    if "guidance_scale" not in parameters_of(runner.pipeline):
+    if "guidance_scale" not in parameters_of(found.runner.pipeline):
         return None
-    runner = replace(runner.with_call(guidance_scale=1.0), skip=0, blank=None)
-    noisy = {path: replace(one, blocks=1) for path, one in found.noisy.items()}
-    off = replace(found, runner=runner, noisy=noisy)
-    try:
-        single = _runs(off, keys)
-    except Exception:  # a pipeline that cannot do without guidance keeps it
-        return None
-    if set(single.pair) != set(runs.pair):
-        return None
+    for scale in OFF:
+        runner = replace(found.runner.with_call(guidance_scale=scale), skip=0, blank=None)
+        noisy = {path: replace(one, blocks=1) for path, one in found.noisy.items()}
+        off = replace(found, runner=runner, noisy=noisy)
+        try:
+            single = _runs(off, keys)
+        except Exception:  # a pipeline that cannot do without guidance keeps it
+            continue
+        if num_rows(single.pair[found.x_path]) == runs.n and _is_conditional_part(found, runs, single.pair, paths):
+            recording = runner.first([keys[0], keys[1]])
+            templates = {"": recording.calls[0].arguments}
+            templates |= {name: call.arguments for name, call in recording.upstream[0].items()}
+            return replace(off, templates=templates), single
+    return None
+
+
+def _is_conditional_part(found: Calibration, runs: _Runs, single: Leaves, paths: Mapping[str, Rows]) -> bool:
+    """Whether `single` is the conditional rows of the guided call, and nothing else differs."""
+    if set(single) != set(runs.pair):
+        return False
     for path, value in runs.pair.items():
-        other = single.pair[path]
-        if path in found.noisy or path in found.times or path in found.links:
+        other = single[path]
+        if path in _known(found):
             continue
         more, fewer = num_rows(value) or 0, num_rows(other) or 0
         if fewer and more > fewer and more % fewer == 0:
             block = paths[path].block if path in paths else _conditional_block(paths, more // fewer)
             value = value[fewer * block : fewer * (block + 1)]
         if not same(value, other):
-            return None
-    recording = runner.first([keys[0], keys[1]])
-    templates = {"": recording.calls[0].arguments}
-    templates |= {name: call.arguments for name, call in recording.upstream[0].items()}
-    return replace(off, templates=templates), single
+            return False
+    return True
 
 
 def _verify_single(found: Calibration, runs: _Runs) -> None:
@@ -273,8 +284,11 @@ def _with_null_rows(found: Calibration, null_rows: Leaves) -> Calibration:
     if key is None or not null_rows or isinstance(key, int):
         return found
     if isinstance(key, str):
-        row = recorded_rows(found, [key])[0]
-        if all(same(row[path], value) for path, value in null_rows.items()):
+        try:
+            row = recorded_rows(found, [key])[0]
+        except Exception:  # a pipeline that cannot encode an empty text; guidance has shown what it uses
+            row = {}
+        if row and all(same(row[path], value) for path, value in null_rows.items()):
             return found
     return replace(found, null_rows=null_rows) if all(_fits(found, *one) for one in null_rows.items()) else found
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from torch import Tensor
 
+from condistill.cache.values import plain
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.padding import recorded_rows
@@ -61,12 +59,4 @@ class Encoder:
 
 
 def _frozen(key: Key) -> str:
-    return json.dumps(key, sort_keys=True, ensure_ascii=False, default=_content)
-
-
-def _content(value: Any) -> str:
-    """A picture's or tensor's content, in a hash."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().float().numpy()
-    array = np.asarray(value)
-    return f"{array.shape} {array.dtype} {hashlib.sha256(array.tobytes()).hexdigest()}"
+    return json.dumps(plain(key), sort_keys=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ _NOT_PICTURES = (
     "min_",
 )
 _NOT_PICTURE_PARTS = ("embed", "scale", "latent", "processor", "strength", "guidance", "size", "noise", "width", "rate")
+MANY = 16  # sets of pictures that are tried
 PICTURE = 64  # side of an example picture where the pipeline does not say one
 
 
@@ -117,11 +119,29 @@ def example_keys(pipeline: Any, network: torch.nn.Module) -> Iterator[tuple[Key,
         )
 
 
-def placeholders(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Example pictures for the arguments that take some and are not in `call`."""
-    height, width = _size(pipeline, network, call)
-    names = [name for name in parameters_of(pipeline) if name not in call and _takes_picture(name)]
-    return {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
+def fillings(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Arguments to add to `call` until the pipeline runs: nothing, example pictures, smaller sizes, both."""
+    parameters = parameters_of(pipeline)
+    binning = {"use_resolution_binning": False} if "use_resolution_binning" in parameters else {}
+    sizes: list[dict[str, Any]] = [{}]
+    if {"height", "width"} <= set(parameters) and not {"height", "width"} & set(call):
+        own = _side(pipeline, network)
+        sides = dict.fromkeys(side for side in (own, PICTURE, 32, 128, 256) if side)
+        sizes += [{"height": side, "width": side, **binning} for side in sides]
+    for size in sizes:
+        height, width = _size(pipeline, network, {**call, **size})
+        names = [name for name in parameters if name not in call and _takes_picture(name)]
+        pictures = {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
+        for some in _subsets(pictures):
+            yield {**size, **some}
+
+
+def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """None of the pictures, then single ones, then more: first those whose names say the least."""
+    names = sorted(pictures, key=len)
+    counts = range(min(len(names), 3) + 1)
+    found = [{n: pictures[n] for n in some} for count in counts for some in itertools.combinations(names, count)]
+    return found[:MANY]
 
 
 def _takes_picture(name: str) -> bool:
@@ -147,11 +167,16 @@ def picture(name: str, number: int, height: int, width: int) -> Any:
 
 def _size(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> tuple[int, int]:
     """(height, width) of an example picture: the call's, else the denoiser's own times the VAE's scale."""
+    usual = _side(pipeline, network) or PICTURE
+    return int(call.get("height") or usual), int(call.get("width") or usual)
+
+
+def _side(pipeline: Any, network: torch.nn.Module) -> int:
+    """Pixels that the denoiser's config speaks of; 0 where it does not."""
     own: Any = dict(network.config).get("sample_size")  # type: ignore[arg-type]
     side = own[-1] if isinstance(own, list | tuple) and own else own if isinstance(own, int) else 0
     scale = next((s for s in (getattr(pipeline, n, 0) for n in _SCALES) if isinstance(s, int) and s), 8)
-    usual = side * scale if side and side * scale <= 1024 else PICTURE
-    return int(call.get("height") or usual), int(call.get("width") or usual)
+    return side * scale if side * scale <= 1024 else 0
 
 
 _SCALES = ("vae_scale_factor", "vae_scale_factor_spatial", "vae_spatial_compression_ratio", "movq_scale_factor")

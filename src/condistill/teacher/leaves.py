@@ -72,16 +72,20 @@ class Rows:
         block: the conditional one.
         per_item: consecutive rows of one item (the frames of a video, say).
         is_list: the leaf is a list with an entry per row, not a tensor.
+        axis: of the rows in a tensor (hidden states of all layers of a text encoder are stacked before the batch).
     """
 
     blocks: int = 1
     block: int = 0
     per_item: int = 1
     is_list: bool = False
+    axis: int = 0
 
     def item(self, value: Any, k: int, n: int, block: int | None = None) -> Any:
         """What item k of n has of a recorded leaf: (...), or (per_item, ...) where it has several rows."""
         start = ((self.block if block is None else block) * n + k) * self.per_item
+        if self.axis and isinstance(value, Tensor):
+            value = value.movedim(self.axis, 0)
         if self.per_item == 1:
             return value[start]
         return value[start : start + self.per_item]
@@ -93,7 +97,9 @@ class Rows:
             flat = listed if self.per_item == 1 else [entry for row in listed for entry in row]
             return [entry.item() if isinstance(entry, Tensor) and entry.ndim == 0 else entry for entry in flat]
         value = rows if isinstance(rows, Tensor) else torch.stack(list(rows))
-        return value if self.per_item == 1 else value.flatten(0, 1)
+        value = value if self.per_item == 1 else value.flatten(0, 1)
+        # some denoisers view what they are given
+        return (value.movedim(0, self.axis) if self.axis else value).contiguous()
 
 
 def num_rows(value: Any) -> int | None:
@@ -105,8 +111,17 @@ def num_rows(value: Any) -> int | None:
 
 def rows_of(pair: Any, alone: Any, blocks: int) -> Rows | None:
     """How a leaf's rows belong to items, from recordings of two items and of one; None if it has no rows per item."""
+    if isinstance(pair, Tensor) and isinstance(alone, Tensor):
+        if pair.ndim != alone.ndim:
+            return None
+        twice = [k for k, (two, one) in enumerate(zip(pair.shape, alone.shape, strict=True)) if two == 2 * one]
+        if not twice:
+            return None
+        axis, one = twice[0], alone.shape[twice[0]]
+        own = blocks if one % blocks == 0 else 1
+        return Rows(blocks=own, per_item=one // own, axis=axis)
     two, one = num_rows(pair), num_rows(alone)
-    if not two or not one or two != 2 * one:
+    if isinstance(pair, Tensor) or isinstance(alone, Tensor) or not two or not one or two != 2 * one:
         return None
     own = blocks if one % blocks == 0 else 1
-    return Rows(blocks=own, per_item=one // own, is_list=not isinstance(pair, Tensor))
+    return Rows(blocks=own, per_item=one // own, is_list=True)

@@ -7,9 +7,9 @@ Nothing of the pipeline is replaced for good: `forward` is shadowed on the insta
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -63,6 +63,11 @@ class Recording:
     result: Any = None
     blank: Any = None
 
+    def only(self, names: Collection[str]) -> Recording:
+        """The same without the upstream calls of other networks than `names`."""
+        kept = [{name: call for name, call in calls.items() if name in names} for calls in self.upstream]
+        return replace(self, upstream=kept)
+
     def leaves(self, index: int, lists: frozenset[str] = frozenset()) -> Leaves:
         """The arguments of call `index` and of what stands upstream of it, as one level of paths ("name:path")."""
         found = flatten(self.calls[index].arguments, lists=lists)
@@ -109,8 +114,10 @@ class Watch:
         recording: fills while the run goes on.
     """
 
-    def __init__(self, mode: Mode, *, skip: int = 0, max_steps: int | None = None, blank: Any = None):
-        self.recording = Recording(blank=blank)
+    def __init__(
+        self, mode: Mode, *, skip: int = 0, max_steps: int | None = None, blank: Any = None, guess: bool = False
+    ):
+        self.recording, self._guess = Recording(blank=blank), guess
         self._mode, self._skip, self._max_steps = mode, skip, max_steps
         self._pending: dict[str, Called] = {}
         self._called_since_step = False
@@ -123,7 +130,7 @@ class Watch:
             self._called_since_step = True
             # keeping every call of a long real run would keep its tensors; the first ones are enough
             if self._mode != "real" or len(seen.calls) <= self._skip:
-                call = Called(len(seen.times), bound_arguments(network, args, kwargs))
+                call = Called(len(seen.times), kept(bound_arguments(network, args, kwargs)))
                 seen.calls.append(call)
                 seen.upstream.append(_feeding(call, self._pending))
             if self._mode == "stop" and len(seen.calls) > self._skip:
@@ -131,7 +138,8 @@ class Watch:
             if self._mode == "real":
                 return real(*args, **kwargs)
             if seen.blank is None:
-                seen.blank = zeros_of(real(*args, **kwargs))
+                guess = likely_answer(network, seen.calls[-1].arguments) if self._guess else None
+                seen.blank = zeros_of(real(*args, **kwargs)) if guess is None else guess
             return seen.blank
 
         return forward
@@ -141,10 +149,10 @@ class Watch:
         real = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
+            arguments = kept(bound_arguments(module, args, kwargs))
             out = real(*args, **kwargs)
             if self._mode != "real" or len(self.recording.calls) <= self._skip:
-                arguments = bound_arguments(module, args, kwargs)
-                self._pending[name] = Called(len(self.recording.times), arguments, out)
+                self._pending[name] = Called(len(self.recording.times), arguments, kept(out))
             return out
 
         return forward
@@ -187,6 +195,7 @@ def watched(
     skip: int = 0,
     max_steps: int | None = None,
     blank: Any = None,
+    guess: bool = False,
 ) -> Iterator[Recording]:
     """Yields the recording that fills while the block runs the pipeline.
 
@@ -198,8 +207,9 @@ def watched(
         others: further networks of the pipeline; those whose output reaches the denoiser are recorded with it.
         max_steps: leave the pipeline after so many scheduler steps.
         blank: zeros to answer with, from an earlier recording.
+        guess: answer with zeros in the likeliest shape, so that the network need not run at all.
     """
-    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank)
+    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess)
     with ExitStack() as stack:
         stack.enter_context(shadowed(network, "forward", watch.forward(network)))
         for name, module in others.items():
@@ -219,6 +229,15 @@ def _feeding(call: Called, pending: Mapping[str, Called]) -> dict[str, Called]:
     }
 
 
+def kept(value: Any) -> Any:
+    """The value with containers of its own: networks empty the lists that they are given. Tensors are the same."""
+    if isinstance(value, Mapping):
+        return {name: kept(one) for name, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(kept(one) for one in value)
+    return value
+
+
 def zeros_of(output: Any) -> Any:
     """`output` with every tensor replaced by zeros, its containers kept."""
     if isinstance(output, Tensor):
@@ -228,3 +247,25 @@ def zeros_of(output: Any) -> Any:
     if isinstance(output, Mapping):
         return type(output)(**{name: zeros_of(part) for name, part in output.items()})
     return output
+
+
+def likely_answer(network: nn.Module, arguments: Mapping[str, Any]) -> Any:
+    """Zeros in the shape that the denoiser most likely answers in: its input's, with its own number of channels.
+
+    None if no argument looks like an input. A pipeline that does not like it raises, and the network is asked instead.
+    """
+    from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+    config = dict(getattr(network, "config", {}))
+    taken, given = config.get("in_channels"), config.get("out_channels")
+
+    def blank(x: Tensor) -> Tensor:
+        shape = [given if given and size == taken and k < 3 else size for k, size in enumerate(x.shape)]
+        return x.new_zeros(shape)
+
+    for value in arguments.values():
+        is_list = isinstance(value, list) and bool(value) and all(isinstance(one, Tensor) for one in value)
+        if is_list or (isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3):
+            zeros = [blank(one) for one in value] if is_list else blank(value)
+            return (zeros,) if arguments.get("return_dict") is False else Transformer2DModelOutput(sample=zeros)  # type: ignore[arg-type]
+    return None

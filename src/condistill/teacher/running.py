@@ -33,6 +33,7 @@ class Runner:
         skip: calls of the denoiser before the one that is conditional.
         upstream: names of the networks whose output reaches the denoiser in every step; None while not known.
         blank: zeros in the shape of the denoiser's answer, once known.
+        guess: answer in the likeliest shape while it is not known, without running the denoiser.
     """
 
     pipeline: Any
@@ -42,6 +43,7 @@ class Runner:
     skip: int = 0
     upstream: tuple[str, ...] | None = ()
     blank: Any = None
+    guess: bool = False
 
     @property
     def network(self) -> nn.Module:
@@ -82,8 +84,15 @@ class Runner:
         watching = watched(
             self.network, samplers(pipeline), mode,
             others=self._others(mode), skip=skip, max_steps=max_steps, blank=self.blank,
+            guess=self.guess,
         )  # fmt: skip
-        with _quiet(pipeline), _twins_blank(self, mode), torch.random.fork_rng(devices=[]), torch.no_grad():
+        with (
+            _quiet(pipeline),
+            _same_attention(self.network),
+            _twins_blank(self, mode),
+            torch.random.fork_rng(devices=[]),
+            torch.no_grad(),
+        ):
             torch.manual_seed(generators[0].initial_seed() if generators else 0)
             with watching as recording, suppress(EnoughRecorded):
                 recording.result = pipeline(**arguments)
@@ -150,6 +159,17 @@ def _quiet(pipeline: Any) -> Iterator[None]:
             del pipeline._progress_bar_config
         else:
             pipeline._progress_bar_config = bar
+
+
+@contextmanager
+def _same_attention(network: nn.Module) -> Iterator[None]:
+    """Attention processors that a pipeline exchanges in its loop are put back, also where it is left early."""
+    before = dict(getattr(network, "attn_processors", {}))
+    try:
+        yield
+    finally:
+        if before and any(network.attn_processors.get(n) is not one for n, one in before.items()):  # type: ignore[union-attr, operator]
+            network.set_attn_processor(before)  # type: ignore[operator]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condistill.cache.values import is_plain
 from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
@@ -74,7 +75,8 @@ def sample_once(
         raise UserError(f"{type(teacher.pipeline).__name__} took no step; num_inference_steps must be at least 1")
     images = _decoded(recording.result) if output != "latent" else None
     latents = found.view(recording.last.detach(), len(keys)).float().cpu()
-    return Samples(latents, images, _unusual(found, recording, len(keys)))
+    keeps_all = bool(found.placeholders) or not is_plain(given)
+    return Samples(latents, images, _unusual(found, recording, len(keys), keeps_all))
 
 
 def _decoded(result: Any) -> np.ndarray | None:
@@ -87,8 +89,11 @@ def _decoded(result: Any) -> np.ndarray | None:
     return None
 
 
-def _unusual(found: Calibration, recording: Recording, n: int) -> dict[str, Tensor]:
-    """Bound rows of a recorded call that differ from the calibration's: what must be kept with each x0."""
+def _unusual(found: Calibration, recording: Recording, n: int, keeps_all: bool) -> dict[str, Tensor]:
+    """Bound rows of a recorded call that differ from the calibration's: what must be kept with each x0.
+
+    All of them where pictures were given: another calibration may have been made with others.
+    """
     leaves, kept = with_extras(found, recording.leaves(0, found.lists)), {}
     for path, usual in found.bound.items():
         value, place = leaves.get(path), found.bound_paths[path]
@@ -98,6 +103,8 @@ def _unusual(found: Calibration, recording: Recording, n: int) -> dict[str, Tens
         blocks = value.shape[0] // (n * place.per_item)
         block = place.block if blocks == place.blocks else 0
         rows = torch.stack([place.item(value, k, n, block) for k in range(n)])
-        if rows.shape[1:] == usual.shape and not torch.equal(rows, usual.to(rows).expand_as(rows)):
+        if rows.shape[1:] != usual.shape:
+            continue
+        if keeps_all or not torch.equal(rows, usual.to(rows).expand_as(rows)):
             kept[path] = rows.detach().float().cpu() if rows.is_floating_point() else rows.detach().cpu()
     return kept

@@ -15,11 +15,12 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
     """Yields a dict that fills with the output of each named module while the block runs the network.
 
     Hooks sit on the module objects, so wrapping the network (DDP, compilation) does not change their names; none is
-    left behind, also after an error. Of a tuple the first element is kept: a U-Net block returns (hidden, skips).
+    left behind, also after an error. Of a tuple the first element is kept, for a U-Net block returns (hidden, skips),
+    or the one that the name says: "transformer_blocks.3:1" is the second, the picture of a two-stream block.
 
     Args:
         network: the module that `names` are paths in ("down_blocks.0", "mid_block").
-        names: the modules to tap.
+        names: the modules to tap, each with the number of an element or without.
         need_gradient: refuse features without gradient. Re-entrant gradient checkpointing runs the hooked modules
             without one, and a loss on such features trains nothing.
 
@@ -32,7 +33,8 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
     def keep(name: str) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             # a recomputation in the backward pass must not replace the features of the forward pass
-            features.setdefault(name, first_tensor(output))
+            element = int(name.rpartition(":")[2]) if ":" in name else 0
+            features.setdefault(name, first_tensor(output[element] if element else output))
 
         return hook
 
@@ -54,7 +56,7 @@ def taps(network: nn.Module, names: Sequence[str], *, need_gradient: bool = Fals
 
 def _module(network: nn.Module, name: str) -> nn.Module:
     try:
-        return network.get_submodule(name)
+        return network.get_submodule(name.partition(":")[0])
     except AttributeError:
         raise ValueError(f"no module {name!r} to tap in {type(network).__name__}") from None
 

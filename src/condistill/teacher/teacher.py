@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,10 +17,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from condistill.cache.values import is_plain, named, plain
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import calibrate
+from condistill.teacher.calibrate import NotRun, calibrate
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import call_arguments, prediction, stacked_rows
 from condistill.teacher.condition import Condition
@@ -40,16 +42,32 @@ class Teacher:
     Attributes:
         pipeline: the diffusers pipeline; sampling is always its own.
         component: the name of the denoiser in it.
-        noise_path: its forward process.
-        calibration: how its denoiser is called, established by recording.
         plan: how this network was cut from its teacher (None for a teacher).
     """
 
-    def __init__(self, pipeline: Any, component: str, calibration: Calibration, *, plan: StudentPlan | None = None):
-        self.pipeline, self.component, self.calibration, self.plan = pipeline, component, calibration, plan
-        self.noise_path: NoisePath = between(noise_path(self.scheduler), calibration.time_range)
-        self._encoder = Encoder(calibration)
-        self._hash: str | None = None
+    def __init__(
+        self, pipeline: Any, component: str, calibration: Calibration | NotRun, *, plan: StudentPlan | None = None
+    ):
+        self.pipeline, self.component, self.plan = pipeline, component, plan
+        self._calibration, self._hash = calibration, None
+        if isinstance(calibration, Calibration):
+            self._encoder = Encoder(calibration)
+
+    @property
+    def calibration(self) -> Calibration:
+        """How the denoiser is called.
+
+        Raises:
+            UserError: the pipeline needs arguments that no call has brought yet; the message says so.
+        """
+        if isinstance(self._calibration, NotRun):
+            raise self._calibration
+        return self._calibration
+
+    @cached_property
+    def noise_path(self) -> NoisePath:
+        """The forward process, over the times at which this denoiser is called."""
+        return between(noise_path(self.scheduler), self.calibration.time_range)
 
     @classmethod
     def from_pipeline(
@@ -75,7 +93,13 @@ class Teacher:
         component = denoiser_name(pipeline, component)
         getattr(pipeline, component).eval()
         check_samplers(pipeline)
-        return cls(pipeline, component, calibrate(pipeline, component, _recording_call(call), keys=keys))
+        try:
+            found: Calibration | NotRun = calibrate(pipeline, component, _recording_call(call), keys=keys)
+        except NotRun as error:
+            if call or keys:
+                raise
+            found = error  # a pipeline that needs arguments: the first call that brings them calibrates it
+        return cls(pipeline, component, found)
 
     @classmethod
     def load(cls, name: str | Path, component: str | None = None, **kwargs: Any) -> Teacher:
@@ -122,21 +146,34 @@ class Teacher:
     def with_network(self, network: nn.Module, *, plan: StudentPlan | None = None) -> Teacher:
         """The same pipeline with another denoiser; everything else is shared, the scheduler's state is not."""
         pipeline = exchanged(self.pipeline, self.component, network)
-        found = self.calibration
-        own = replace(found, runner=replace(found.runner, pipeline=pipeline))
-        return Teacher(pipeline, self.component, own, plan=plan)
+        found = self._calibration
+        if isinstance(found, Calibration):
+            found = replace(found, runner=replace(found.runner, pipeline=pipeline))
+        return Teacher(pipeline, self.component, found, plan=plan)
 
     def with_call(self, call: Mapping[str, Any] | None) -> Teacher:
         """The same teacher recorded with these pipeline arguments (size, images); itself if they change nothing."""
-        wanted, known = _recording_call(call), self.calibration.call
-        changed = [name for name, value in wanted.items() if name != "guidance_scale" and not alike(known, name, value)]
+        wanted = _recording_call(call)
+        if isinstance(self._calibration, NotRun):
+            return Teacher(
+                self.pipeline, self.component, calibrate(self.pipeline, self.component, wanted), plan=self.plan
+            )
+        found = self.calibration
+        changed = [name for name, value in wanted.items() if not _says(found, name, value)]
         if not changed:
             return self
-        found = calibrate(self.pipeline, self.component, wanted)
-        return Teacher(self.pipeline, self.component, found, plan=self.plan)
+        # pictures that were given before stay; our own examples may have another size than what is given now
+        given = {n: v for n, v in found.call.items() if n not in found.placeholders and not is_plain(v)}
+        again = calibrate(self.pipeline, self.component, {**given, **wanted}, keys=found.keys)
+        return Teacher(self.pipeline, self.component, again, plan=self.plan)
 
     def student(
-        self, spec: str | Mapping[str, Any] | StudentPlan = "b-base", *, init: str = "inherit", seed: int = 0
+        self,
+        spec: str | Mapping[str, Any] | StudentPlan = "b-base",
+        *,
+        init: str = "inherit",
+        seed: int = 0,
+        cache: Any = None,
     ) -> Teacher:
         """A smaller network of the same kind in the same pipeline.
 
@@ -144,15 +181,28 @@ class Teacher:
             spec: a preset ("b-base"), a rule ("depth=0.5", "width=0.75", "keep=...") or a finished StudentPlan.
             init: "inherit" the teacher's tensors, "slice" them, or "random".
             seed: of fresh tensors.
+            cache: this teacher's D, on which `blocks=scored` measures which blocks it misses least.
 
         Raises:
             UserError: unknown preset, or a spec that cuts nothing, everything, or breaks a width.
         """
         from condistill.students import StudentPlan, build, make_plan
+        from condistill.students.scoring import resolved
 
         network = self.network
-        plan = spec if isinstance(spec, StudentPlan) else make_plan(network.config, type(network), spec, init=init)  # type: ignore[arg-type]
+        if isinstance(spec, StudentPlan):
+            plan = spec
+        else:
+            wanted, config = resolved(spec, self, cache), network.config
+            inputs = None if isinstance(self._calibration, NotRun) else self.example()
+            plan = make_plan(config, type(network), wanted, init=init, inputs=inputs, network=network)  # type: ignore[arg-type]
         return self.with_network(build(plan, network, seed=seed), plan=plan)
+
+    def example(self) -> dict[str, Any]:
+        """The denoiser's keyword arguments for one item, as calibrated: noise at half time, the first example key."""
+        half = self.noise_path.times(torch.tensor([0.5])).to(self.device)
+        x_t = torch.randn(1, *self.latent_shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        return self.arguments(x_t, half, self.encode([self.calibration.keys[0]]))
 
     def encode(self, keys: Sequence[Key], bound: Mapping[str, Tensor] | None = None) -> Condition:
         """The conditions of b keys, on the denoiser's device. One pass of the text encoder per key not yet remembered.
@@ -210,6 +260,8 @@ class Teacher:
         """
         keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
+        if isinstance(self._calibration, NotRun):
+            return self.with_call(call).sample(keys, seed=seed, call=call, output=output, batch=batch)
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
         parts = [
@@ -231,10 +283,14 @@ class Teacher:
         return self._hash
 
 
-def alike(known: Mapping[str, Any], name: str, value: Any) -> bool:
-    """Whether the call already says so; pictures and tensors only if they are the same object."""
-    own = known.get(name, None)
-    return own is value or (isinstance(value, str | int | float | tuple | None) and own == value)
+def _says(found: Calibration, name: str, value: Any) -> bool:
+    """Whether the calibration's call already says so; guidance that was found to change no argument says nothing."""
+    if name == "guidance_scale" and found.call.get(name) == 1.0:
+        return True
+    if name not in found.call or name in found.placeholders:
+        return False
+    own = found.call[name]
+    return own is value or plain(own, named) == plain(value, named)
 
 
 def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -24,13 +24,13 @@ class TimeMap:
         scale, offset: numbers, or tensors of one item's shape where parts of an item have times of their own
             (a frame that is given is always at time 0).
         shape: of one item's time; () where it is one number.
-        is_whole: whole numbers are wanted.
+        dtype: whole numbers, or floats of the precision in which they were recorded.
     """
 
     scale: float | Tensor
     offset: float | Tensor
     shape: tuple[int, ...] = ()
-    is_whole: bool = False
+    dtype: torch.dtype = torch.float32
 
     def __call__(self, t: Tensor) -> Tensor:
         """The network's times for the scheduler's times t (b,): (b, *shape)."""
@@ -42,8 +42,8 @@ class TimeMap:
         else:
             time = t.float() * self.scale + self.offset
         if self.shape and time.ndim == 1:
-            time = time.view(-1, *[1] * len(self.shape)).expand(-1, *self.shape)
-        return time.round().long() if self.is_whole and time.is_floating_point() else time
+            time = time.view(-1, *[1] * len(self.shape)).expand(-1, *self.shape).contiguous()
+        return time.to(self.dtype) if self.dtype.is_floating_point else time.round().to(self.dtype)
 
     @property
     def is_plain(self) -> bool:
@@ -101,15 +101,16 @@ def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | 
     for t, row in zip(times, rows, strict=True):
         if not bool(((slope * t + shift - row).abs() <= TOLERANCE * (row.abs() + 1e-3)).all()):
             return None
-    is_whole = isinstance(values[0], int) or (isinstance(values[0], Tensor) and not values[0].is_floating_point())
+    dtype = torch.as_tensor(values[0]).dtype
+    dtype = torch.float32 if dtype == torch.float64 else dtype
     shape = tuple(rows[0].shape[1:]) if rows[0].ndim and rows[0].shape[0] % n == 0 else ()
     flat_a, flat_b = slope.reshape(-1), shift.reshape(-1)
     if bool((flat_a == flat_a[0]).all()) and bool((flat_b == flat_b[0]).all()):
-        return TimeMap(_rounded(float(flat_a[0])), _rounded(float(flat_b[0])), shape, is_whole)
+        return TimeMap(_rounded(float(flat_a[0])), _rounded(float(flat_b[0])), shape, dtype)
     per_row = slope.reshape(-1, *shape), shift.reshape(-1, *shape)
     if not shape or any(not same(part[k], part[0]) for part in per_row for k in range(len(part))):
         return None
-    return TimeMap(per_row[0][0].float(), per_row[1][0].float(), shape, is_whole)
+    return TimeMap(per_row[0][0].float(), per_row[1][0].float(), shape, dtype)
 
 
 def _rounded(value: float) -> float:

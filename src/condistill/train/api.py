@@ -91,6 +91,10 @@ def distill(
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call)
+    if wanted.p_null > 0 and teacher.null_key is None:
+        if "p_null" in options:
+            raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
+        wanted = dataclasses.replace(wanted, p_null=0.0)
     method = Method(
         p_random=p_random_of(p_random),
         corpus=whole_corpus(corpus, opened),
@@ -99,8 +103,6 @@ def distill(
         null_key=teacher.null_key,
         seed=wanted.seed,
     )
-    if wanted.p_null > 0 and teacher.null_key is None:
-        raise UserError("this teacher has no null condition; set p_null to 0")
     accelerator = _accelerator(teacher, wanted)
     arms = _arms(students, wanted, weights, accelerator, Path(out))
     done = train(

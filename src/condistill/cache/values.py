@@ -1,0 +1,88 @@
+"""Values of keys and calls as JSON and back: pictures and tensors are written out, in base64.
+
+>>> restored(plain({"prompt": "a fox", "sizes": [1, 2]}))
+{'prompt': 'a fox', 'sizes': [1, 2]}
+>>> restored(plain({"image_embeds": torch.ones(1, 2)}))
+{'image_embeds': tensor([[1., 1.]])}
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+PICTURE, TENSOR, ARRAY = "$picture", "$tensor", "$array"
+
+
+def refused(value: Any) -> str:
+    """Raises TypeError: the value has no way back from JSON."""
+    raise TypeError(f"{type(value).__name__} cannot be kept")
+
+
+def named(value: Any) -> str:
+    """The value's type and a hash of its repr: enough to tell two apart, and no way back."""
+    return f"{type(value).__name__}:{hashlib.sha256(repr(value).encode()).hexdigest()[:12]}"
+
+
+def plain(value: Any, unknown: Callable[[Any], str] = refused) -> Any:
+    """The value in JSON types; `unknown` says what a function, say, becomes."""
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): plain(one, unknown) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one, unknown) for one in value]
+    if isinstance(value, Tensor):
+        return {TENSOR: _text(save({"value": value.detach().cpu().contiguous()}))}
+    if isinstance(value, np.ndarray):
+        return {ARRAY: plain(torch.from_numpy(np.ascontiguousarray(value)))[TENSOR]}
+    if hasattr(value, "save") and hasattr(value, "mode"):
+        buffer = io.BytesIO()
+        value.save(buffer, format="PNG")
+        return {PICTURE: _text(buffer.getvalue())}
+    return unknown(value)
+
+
+def restored(value: Any) -> Any:
+    """What `plain` wrote, as it was; tuples come back as lists."""
+    if isinstance(value, list):
+        return [restored(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    if len(value) == 1:
+        kind, text = next(iter(value.items()))
+        if kind == PICTURE:
+            return _picture(base64.b64decode(text))
+        if kind in (TENSOR, ARRAY):
+            tensor = load(base64.b64decode(text))["value"]
+            return tensor if kind == TENSOR else tensor.numpy()
+    return {name: restored(one) for name, one in value.items()}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether the value is made of JSON types only."""
+    if isinstance(value, Mapping):
+        return all(is_plain(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return all(is_plain(one) for one in value)
+    return isinstance(value, str | int | float | bool | None)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _picture(data: bytes) -> Any:
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(data), formats=["PNG"])
+    picture.load()
+    return picture
