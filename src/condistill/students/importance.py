@@ -8,7 +8,7 @@ leading channels: 0.80 and 1.12).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -30,12 +30,9 @@ def by_weight(
         seen: a pass of the teacher, to see whether its rotary axes tell heads apart.
     """
     parts = [part for origin in origins.values() for dim in origin.dims for part in dim or ()]
-    ordered = {part.teacher for part in parts if _is_by_head(part) and seen and _rotates_across_heads(seen, part)}
-    found = {
-        part.stream: part
-        for part in parts
-        if part.stream and not _is_open(part, parts) and not (_is_by_head(part) and part.teacher in ordered)
-    }
+    known = {part.stream: part for part in parts if part.stream}
+    sizes = {(part.teacher, part.student) for part in parts}
+    found = {name: part for name, part in known.items() if _is_closed(part, set(known), sizes, seen)}
     writes: dict[str, Tensor] = {}
     reads: dict[str, Tensor] = {}
     for origin in origins.values():
@@ -56,17 +53,17 @@ def by_weight(
     return {name: _with(origin, scores) for name, origin in origins.items()}
 
 
-def _is_open(part: Part, parts: Sequence[Part]) -> bool:
-    """Whether some tensor may share the part's channels without being known to."""
+def _is_closed(part: Part, streams: set[str], sizes: set[tuple[int, int]], seen: Pass | None) -> bool:
+    """Whether no tensor may share the part's channels without being known to."""
     kind, _, path = part.stream.partition(" ")
-    if kind == UNKNOWN:
-        return True
-    if kind in ("residual", "inner", "within"):
-        return any(one.stream.startswith(UNKNOWN) for one in parts)
-    # something that is given per head, as learned positions are
-    per_head = (part.teacher_heads, part.student_heads)
-    heads_outside = _is_by_head(part) and any((one.teacher, one.student) == per_head for one in parts)
-    return heads_outside or any(one.stream == f"{UNKNOWN} {path}" for one in parts)
+    unknown = {name for name in streams if name.startswith(UNKNOWN)}
+    if kind == UNKNOWN or f"{UNKNOWN} {path}" in unknown:
+        return False
+    if _is_by_head(part):
+        # learned positions are given per head, and a rotary axis may be
+        own = (part.teacher_heads, part.student_heads) in sizes
+        return not own and not (seen and _rotates_across_heads(seen, part))
+    return kind in ("hidden", "queries", "values") or not unknown
 
 
 def _rotates_across_heads(seen: Pass, part: Part) -> bool:
