@@ -33,6 +33,13 @@ class Pupil(nn.Module):
             torch.manual_seed(seed)
             self.projections = nn.ModuleList(_projection(pair) for pair in self.pairs)
 
+    def train(self, mode: bool = True) -> Pupil:
+        """The pupil in training mode, its network without dropout: the teacher answers without, and dropping
+        conditions is p_null's business (DiT drops labels by itself in training mode)."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
     def forward(self, arguments: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
         """The prediction and, per pair, the projected feature.
 

@@ -126,8 +126,9 @@ class Run:
 
         recipe = arm.recipe
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
+        cache = self._d()
         distill(
-            self.teacher, make_student(recipe, self.teacher), self._d(), corpus=recipe.data.corpus,
+            self.teacher, make_student(recipe, self.teacher, cache), cache, corpus=recipe.data.corpus,
             p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
             progress=self.progress, **options,
         )  # fmt: skip
@@ -198,10 +199,10 @@ def load_teacher(recipe: Recipe) -> Teacher:
     return Teacher.load(section.load, section.component, **kwargs)
 
 
-def make_student(recipe: Recipe, teacher: Teacher) -> Teacher:
-    """The recipe's student of `teacher`, not yet trained."""
+def make_student(recipe: Recipe, teacher: Teacher, cache: Cache | None = None) -> Teacher:
+    """The recipe's student of `teacher`, not yet trained; `cache` is D, for a spec that measures its blocks on it."""
     section = recipe.student
-    return teacher.student(section.spec, init=section.init, seed=section.seed)
+    return teacher.student(section.spec, init=section.init, seed=section.seed, cache=cache)
 
 
 def make_cache(recipe: Recipe, out: str | Path, *, repair: bool = False, progress: bool = True) -> Cache:

@@ -124,7 +124,6 @@ def student_folder(
     from condistill.cache import Cache
     from condistill.students import check_spec
     from condistill.students.lora import lora_file
-    from condistill.students.scoring import resolved
     from condistill.teacher import Teacher
 
     if init not in INITS:
@@ -134,7 +133,7 @@ def student_folder(
     out = new_folder(out)
     loaded = Teacher.load(teacher)
     found = Cache.open(cache, teacher_hash=loaded.hash) if cache is not None else None
-    made = loaded.student(resolved(spec, loaded, found), init=init, seed=seed)
+    made = loaded.student(spec, init=init, seed=seed, cache=found)
     carried = _carried(file, loaded, made) if file is not None else None
     made.save(out)
     parameters = sum(p.numel() for p in made.network.parameters())

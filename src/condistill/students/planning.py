@@ -16,7 +16,7 @@ from condistill.students.inherit import counterparts, origins, taken, unet_choic
 from condistill.students.meta import clean, on_meta, shapes
 from condistill.students.passes import Pass, one_pass, outputs_of, why_no_pass
 from condistill.students.plan import StudentPlan
-from condistill.students.presets import INITS, Cut, check_spec, spec_text
+from condistill.students.presets import INITS, Cut, check_spec, refuse_blocks, spec_text
 from condistill.students.taps import blind_pairs, block_pairs, tap_pairs
 from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.width import narrow_unet
@@ -60,6 +60,7 @@ def make_plan(
     teacher = on_meta(cls, config)
     before = clean(teacher.config)  # type: ignore[arg-type]  # with the class's defaults filled in
     if is_unet(before):
+        refuse_blocks(cut, cls.__name__)
         after, notes = _cut_unet(before, cut)
         student = on_meta(cls, after)
         modules = counterparts(teacher, student, unet_choice(cut.chosen_by))

@@ -28,7 +28,7 @@ from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, Runner, networks, samplers
 from condistill.teacher.timing import time_maps
 
-NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 20, 4, 50
+NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
 Keys = tuple[Key, Key, Key]
 
 
@@ -117,12 +117,16 @@ def _running(runner: Runner, given: Sequence[tuple[Key, ...]] | None) -> tuple[R
                     errors.append(error)
                     continue
                 if not recording.calls:
-                    raise UserError(
-                        f"{type(runner.pipeline).__name__} did not call {runner.component} in its sampling loop; choose "
-                        f"with component= out of: {', '.join(networks(runner.pipeline))}"
-                    )
+                    raise _not_called(runner)
                 return tried, keys, tuple(more)  # type: ignore[return-value]
     raise NotRun(runner, errors[0])
+
+
+def _not_called(runner: Runner) -> UserError:
+    return UserError(
+        f"{type(runner.pipeline).__name__} did not call {runner.component} in a sampling loop with a scheduler; choose "
+        f"with component= out of: {', '.join(networks(runner.pipeline))}"
+    )
 
 
 def _upstream(whole: Recording) -> tuple[str, ...]:
@@ -137,10 +141,7 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
         UserError: none does.
     """
     if not whole.calls or not whole.samples:
-        raise UserError(
-            f"{type(runner.pipeline).__name__} did not call {runner.component} in a sampling loop with a scheduler; "
-            f"choose with component= out of: {', '.join(networks(runner.pipeline))}"
-        )
+        raise _not_called(runner)
     in_step = sum(call.step == whole.calls[0].step for call in whole.calls)
     for skip in range(in_step):
         a = runner.first(_two(runner, keys), skip=skip)

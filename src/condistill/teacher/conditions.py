@@ -11,6 +11,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
+from condistill.teacher.calling import padded
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
 from condistill.teacher.noisy import same
@@ -73,6 +74,7 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
     """Leaves that belong to the key, with their conditional block: the second item's rows changed and no others."""
     name, known = type(found.runner.network).__name__, _known(found)
     paths: dict[str, Rows] = {}
+    candidates: dict[str, list[int]] = {}
     for path, value in runs.pair.items():
         other = runs.swapped.get(path)
         if path in known or same(value, other) or num_rows(value) is None or num_rows(other) is None:
@@ -85,10 +87,17 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
             continue  # shared by the batch and as long as the longest key: see `padding.fixed`
         if rows is None:
             raise UserError(f"argument {path!r} of {name} depends on the key but has no row per item; not supported")
-        paths[path] = replace(rows, block=_changed_block(value, other, rows, runs.n, path, name))
-    if not any(path in paths for path in runs.pair):
+        paths[path], candidates[path] = rows, _changed_blocks(value, other, rows, runs.n, path, name)
+    if not paths:
         raise UserError(f"no argument of {name} depends on the key; random conditioning needs a conditional pipeline")
-    return paths
+    # one block for all: of a mask also the null rows may follow the length of the key
+    votes = [block for path, some in candidates.items() if paths[path].blocks == blocks for block in some]
+    usual = max(dict.fromkeys(votes), key=votes.count, default=0)
+    return {path: replace(rows, block=_chosen(candidates[path], usual)) for path, rows in paths.items()}
+
+
+def _chosen(candidates: list[int], usual: int) -> int:
+    return usual if usual in candidates else candidates[0]
 
 
 def _single_rows(value: Any, blocks: int) -> Rows | None:
@@ -98,16 +107,15 @@ def _single_rows(value: Any, blocks: int) -> Rows | None:
     return Rows(blocks=blocks, per_item=count // blocks, is_list=not isinstance(value, Tensor))
 
 
-def _changed_block(value: Any, other: Any, rows: Rows, n: int, path: str, name: str) -> int:
-    """The block whose rows of the last item changed.
+def _changed_blocks(value: Any, other: Any, rows: Rows, n: int, path: str, name: str) -> list[int]:
+    """The blocks whose rows of the last item changed, those that tell two keys apart first.
 
     Raises:
         UserError: rows of another item changed.
     """
     ragged = isinstance(value, Tensor) and isinstance(other, Tensor) and value.shape[1:] != other.shape[1:]
     if ragged:
-        shape = [min(a, b) for a, b in zip(value.shape[1:], other.shape[1:], strict=True)]
-        value, other = (v[(slice(None), *(slice(0, s) for s in shape))] for v in (value, other))
+        value, other = padded([value, other])
     changed = [
         (block, k)
         for block in range(rows.blocks)
@@ -121,10 +129,10 @@ def _changed_block(value: Any, other: Any, rows: Rows, n: int, path: str, name: 
         raise UserError(
             f"changing one key changed rows {changed} (block, item) of argument {path!r} of {name}; not supported"
         )
-    # of several blocks (perturbed attention repeats the key; padding reaches the null rows): one that tells keys apart
+    # of several (perturbed attention repeats the key; padding reaches the null rows) those that tell keys apart
     blocks = [block for block, _ in changed]
     telling = [b for b in blocks if n > 1 and not same(rows.item(value, 0, n, b), rows.item(value, 1, n, b))]
-    return (telling or blocks)[0]
+    return telling or blocks
 
 
 def _ragged(runs: _Runs, paths: Mapping[str, Rows]) -> dict[str, tuple[int, ...]]:

@@ -260,12 +260,18 @@ def likely_answer(network: nn.Module, arguments: Mapping[str, Any]) -> Any:
     taken, given = config.get("in_channels"), config.get("out_channels")
 
     def blank(x: Tensor) -> Tensor:
-        shape = [given if given and size == taken and k < 3 else size for k, size in enumerate(x.shape)]
+        shape = list(x.shape)
+        axis = next((k for k, size in enumerate(shape) if size == taken and k > 0), None)
+        if given and axis is not None:
+            shape[axis] = given
         return x.new_zeros(shape)
 
     for value in arguments.values():
-        is_list = isinstance(value, list) and bool(value) and all(isinstance(one, Tensor) for one in value)
-        if is_list or (isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3):
-            zeros = [blank(one) for one in value] if is_list else blank(value)
-            return (zeros,) if arguments.get("return_dict") is False else Transformer2DModelOutput(sample=zeros)  # type: ignore[arg-type]
+        zeros: Any = None
+        if isinstance(value, list) and value and all(isinstance(one, Tensor) for one in value):
+            zeros = [blank(one) for one in value]
+        elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3:
+            zeros = blank(value)
+        if zeros is not None:
+            return (zeros,) if arguments.get("return_dict") is False else Transformer2DModelOutput(sample=zeros)
     return None

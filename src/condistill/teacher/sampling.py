@@ -70,7 +70,14 @@ def sample_once(
     runner = replace(found.runner, pipeline=teacher.pipeline, call=given, skip=0, blank=None)
     generators = [generator(seed, "sample", number) for seed, number in seeds]
     teacher.network.eval()
-    recording = runner.run(keys, mode="real", generators=generators)
+    try:
+        recording = runner.run(keys, mode="real", generators=generators)
+    except (RuntimeError, ValueError):
+        if len(keys) == 1:
+            raise
+        # some pipelines take several keys, but not together with one picture
+        each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
+        return joined(each)
     if recording.last is None:
         raise UserError(f"{type(teacher.pipeline).__name__} took no step; num_inference_steps must be at least 1")
     images = _decoded(recording.result) if output != "latent" else None

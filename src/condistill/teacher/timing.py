@@ -13,6 +13,8 @@ from condistill.errors import UserError
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.noisy import TOLERANCE, same
 
+NEAR = 0.02  # of the range of an argument's values; another than an affine map is further off somewhere
+ROUNDING = 8e-3  # relative; of bfloat16
 _KNOWN = (0.0, 1.0, -1.0, 0.001, -0.001)
 
 
@@ -73,7 +75,7 @@ def time_maps(
     if len(set(times)) < 2:
         raise UserError(f"{name} was called at one time only; give more steps (num_inference_steps)")
     for path, value in calls[0].items():
-        if path in known or path in linked or all(same(value, call.get(path)) for call in calls[1:]):
+        if path in known or path in linked or all(_equal(value, call.get(path)) for call in calls[1:]):
             continue
         fitted = _fitted([call.get(path) for call in calls], times, n)
         if fitted is None:
@@ -89,6 +91,13 @@ def time_maps(
     return found
 
 
+def _equal(a: Any, b: Any) -> bool:
+    """Exactly equal: what does not change with the step is the same values again."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and torch.equal(a, b)
+    return same(a, b)
+
+
 def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | None:
     if any(not isinstance(v, Tensor | int | float) or isinstance(v, bool) for v in values):
         return None
@@ -98,8 +107,12 @@ def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | 
     far = max(range(len(times)), key=lambda k: abs(times[k] - times[0]))
     slope = (rows[far] - rows[0]) / (times[far] - times[0])
     shift = rows[0] - slope * times[0]
+    spread = (rows[far] - rows[0]).abs()
     for t, row in zip(times, rows, strict=True):
-        if not bool(((slope * t + shift - row).abs() <= TOLERANCE * (row.abs() + 1e-3)).all()):
+        error = (slope * t + shift - row).abs()
+        if not bool(
+            (error <= TOLERANCE * (row.abs() + 1e-3)).all() and (error <= NEAR * spread + ROUNDING * row.abs()).all()
+        ):
             return None
     dtype = torch.as_tensor(values[0]).dtype
     dtype = torch.float32 if dtype == torch.float64 else dtype
