@@ -11,7 +11,7 @@ from transformers import DPTConfig, DPTForDepthEstimation
 
 from tests.tiny.case import Case
 from tests.tiny.parts import awake, picture, processor, sd_like, sdxl_like, seeded, small, unet
-from tests.tiny.pipelines import sd, sdxl, vae
+from tests.tiny.pipelines import sd, sdxl, text_encoder, tokenizer, vae
 
 
 def depth() -> Any:
@@ -112,8 +112,64 @@ def consistency() -> Any:
         return diffusers.ConsistencyModelPipeline(unet=awake(network), scheduler=scheduler)
 
 
+def parallel(kind: str) -> Any:
+    """SD with a scheduler that takes several steps at once."""
+    settings: dict[str, Any] = dict(beta_schedule="scaled_linear", clip_sample=False)
+    return sd_like(kind, scheduler=diffusers.DDIMParallelScheduler(**settings), without=("image_encoder",))
+
+
+def perception(kind: str, targets: int = 1, **settings: Any) -> Any:
+    """Marigold: the key is a picture, and what is sampled are maps of it."""
+    base = sd().components
+    parts = {name: base[name] for name in ("vae", "text_encoder", "tokenizer", "scheduler")}
+    network = unet(in_channels=4 + 4 * targets, out_channels=4 * targets)
+    return getattr(diffusers, f"Marigold{kind}Pipeline")(**parts, unet=network, **settings)
+
+
+def tokens(kind: str) -> Any:
+    """Amused: it predicts which of 32 codes each token of a picture is, from masked ones."""
+    with seeded():
+        network = diffusers.UVit2DModel(
+            hidden_size=16,
+            cond_embed_dim=16,
+            micro_cond_encode_dim=2,
+            micro_cond_embed_dim=10,
+            encoder_hidden_size=16,
+            vocab_size=32,
+            codebook_size=32,
+            in_channels=16,
+            block_out_channels=16,
+            num_res_blocks=1,
+            block_num_heads=2,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            intermediate_size=32,
+            sample_size=8,
+        )
+        codes = diffusers.VQModel(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+            latent_channels=4,
+            num_vq_embeddings=32,
+            lookup_from_codebook=True,
+        )
+        return getattr(diffusers, kind)(
+            vqvae=codes.eval(),
+            tokenizer=tokenizer(),
+            text_encoder=text_encoder(projection=True),
+            transformer=awake(network),
+            scheduler=diffusers.AmusedScheduler(mask_token_id=31),
+        )
+
+
 _gligen = partial(small, gligen_phrases=["a fox"], gligen_boxes=[[0.1, 0.2, 0.7, 0.9]])
 _change = partial(small, "image", size=None, strength=1.0)
+_paint = partial(small, "image", "mask_image", size=None, strength=1.0)
+_whole = partial(dict, processing_resolution=0)
+_VIEWS = tuple({"image": picture(size).resize((16, 16))} for size in (16, 24, 32))
+_TARGETS = {"target_names": ["albedo", "roughness"], "albedo": {}, "roughness": {}}
 
 
 def _tiny() -> dict[str, Any]:
@@ -136,4 +192,51 @@ CASES = (
     Case("ldm3d", "U-Net", depth_and_colour, partial(small, output_type="np")),
     # One key at a time: the pipeline asks for the batch size besides the labels.
     Case("consistency-classes", "consistency", consistency, keys=(1, 2, 3)),
+    Case(
+        "marigold-depth", "image condition", partial(perception, "Depth", prediction_type="depth"), _whole, keys=_VIEWS
+    ),
+    Case(
+        "marigold-normals",
+        "image condition",
+        partial(perception, "Normals", prediction_type="normals"),
+        _whole,
+        keys=_VIEWS,
+    ),
+    Case(
+        "marigold-intrinsics",
+        "image condition",
+        partial(perception, "Intrinsics", 2, prediction_type="intrinsics", target_properties=_TARGETS),
+        _whole,
+        keys=_VIEWS,
+    ),
+    # Discrete: there is no noise to predict, and a recording is to be refused.
+    Case("amused", "discrete", partial(tokens, "AmusedPipeline"), small),
+    # These two one key at a time: the picture is not repeated for a second prompt.
+    Case("amused-img2img", "discrete", partial(tokens, "AmusedImg2ImgPipeline"), _change),
+    Case("amused-inpaint", "discrete", partial(tokens, "AmusedInpaintPipeline"), _paint),
+    # One key at a time: each prompt has its own indices.
+    Case(
+        "sd-attend-and-excite",
+        "guidance",
+        partial(sd_like, "StableDiffusionAttendAndExcitePipeline", without=("image_encoder",)),
+        partial(small, token_indices=[[2]], attn_res=(4, 4)),
+    ),
+    Case(
+        "sd-paradigms",
+        "guidance",
+        partial(parallel, "StableDiffusionParadigmsPipeline"),
+        partial(small, parallel=2),
+    ),
+    Case(
+        "sd-model-editing",
+        "U-Net",
+        partial(sd_like, "StableDiffusionModelEditingPipeline", without=("image_encoder",)),
+        small,
+    ),
+    Case(
+        "sd-cycle",
+        "image to image",
+        partial(sd_like, "CycleDiffusionPipeline", without=("image_encoder",)),
+        partial(_change, source_prompt="a fox"),
+    ),
 )
