@@ -1,4 +1,4 @@
-"""A text becomes the embedding of a picture first: Stable Cascade's prior, StableUnCLIP, Kandinsky 2.1."""
+"""A text becomes the embedding of a picture first: Stable Cascade, StableUnCLIP, Kandinsky 2.1; Shap-E."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 import diffusers
 from diffusers.models import StableCascadeUNet
 from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+from diffusers.pipelines.shap_e import ShapERenderer
 from diffusers.pipelines.stable_diffusion import StableUnCLIPImageNormalizer
+from transformers import CLIPVisionModel
 
 from tests.tiny.case import PROMPTS, Case
-from tests.tiny.kandinsky import added_unet, embeddings, movq, prior, prior_network
-from tests.tiny.parts import awake, processor, seeded, small, unet, vision
+from tests.tiny.kandinsky import added_unet, embeddings, movq, prior, prior_network, prior_parts
+from tests.tiny.parts import awake, picture, processor, seeded, small, unet, vision
 from tests.tiny.pipelines import sd, text_encoder, tokenizer
 from tests.tiny.texts import t5_tokenizer
 
@@ -115,12 +117,55 @@ def first(kind: str, **changes: Any) -> Any:
         )
 
 
+def first_combined(kind: str, **changes: Any) -> Any:
+    """Kandinsky 2.1 with its prior inside; the decoder's U-Net is the denoiser."""
+    parts = {f"prior_{name}": part for name, part in prior_parts().items()}
+    base = first("KandinskyPipeline", **changes).components
+    return getattr(diffusers, f"Kandinsky{kind}CombinedPipeline")(**parts, **base)
+
+
+def shape_parts() -> dict[str, Any]:
+    """Shap-E: a transformer of 4 blocks over 8 tokens, which are the weights of a scene; and what draws it."""
+    network = prior_network(
+        num_embeddings=8,
+        additional_embeddings=0,
+        embedding_proj_dim=16,
+        clip_embed_dim=32,
+        time_embed_act_fn="gelu",
+        norm_in_type="layer",
+        encoder_hid_proj_type=None,
+        added_emb_type=None,
+    )
+    shapes = ((8, 93), (8, 8), (8, 8), (8, 8))
+    settings: dict[str, Any] = dict(beta_schedule="exp", num_train_timesteps=1024, prediction_type="sample")
+    return dict(
+        prior=network,
+        scheduler=diffusers.HeunDiscreteScheduler(**settings, use_karras_sigmas=True, clip_sample=True),
+        shap_e_renderer=ShapERenderer(param_shapes=shapes, d_latent=16, d_hidden=8).eval(),
+    )
+
+
+def shape() -> Any:
+    """A shape from a text."""
+    with seeded():
+        words = dict(text_encoder=text_encoder(projection=True), tokenizer=tokenizer())
+        return diffusers.ShapEPipeline(**shape_parts(), **words)
+
+
+def shape_of_picture() -> Any:
+    """A shape from a picture, which is the key."""
+    with seeded():
+        eye = CLIPVisionModel(vision().config).eval()
+        return diffusers.ShapEImg2ImgPipeline(**shape_parts(), image_encoder=eye, image_processor=processor())
+
+
 _KEYS = tuple({"prompt": text, **key} for text, key in zip(PROMPTS, embeddings(), strict=True))
+_quick = partial(small, prior_num_inference_steps=2)
 _change = partial(small, "image", strength=1.0)
 
 CASES = (
     Case("cascade-prior", "prior", cascade_prior, small, component="prior"),
-    Case("unclip-stable", "combined", stable_unclip, partial(small, prior_num_inference_steps=2), component="unet"),
+    Case("unclip-stable", "combined", stable_unclip, _quick, component="unet"),
     # One key at a time: the picture is not repeated for a second prompt.
     Case("unclip-stable-image", "image embedding", stable_unclip_image, partial(small, "image")),
     Case("kandinsky21-prior", "prior", partial(prior, "KandinskyPriorPipeline"), component="prior"),
@@ -133,5 +178,39 @@ CASES = (
         partial(first, "KandinskyInpaintPipeline", in_channels=9),
         partial(small, "image", "mask_image"),
         keys=_KEYS,
+    ),
+    Case("kandinsky21-combined", "combined", partial(first_combined, ""), _quick, component="unet"),
+    # One key at a time: the picture is not repeated for a second prompt.
+    Case(
+        "kandinsky21-combined-img2img",
+        "combined",
+        partial(first_combined, "Img2Img"),
+        partial(_quick, "image", strength=1.0),
+        component="unet",
+    ),
+    Case(
+        "kandinsky21-combined-inpaint",
+        "combined",
+        partial(first_combined, "Inpaint", in_channels=9),
+        partial(_quick, "image", "mask_image"),
+        component="unet",
+    ),
+    # The pipeline pads with token 0, here the letter a, which is special in a saved tokenizer from then on.
+    Case(
+        "shap-e",
+        "shapes",
+        shape,
+        partial(dict, output_type="latent"),
+        keys=("two ships", "green fox", "four birds"),
+        component="prior",
+    ),
+    # One key at a time: of a list of pictures the pipeline looks at the first.
+    Case(
+        "shap-e-image",
+        "shapes",
+        shape_of_picture,
+        partial(dict, output_type="latent"),
+        keys=tuple({"image": picture(size)} for size in (16, 24, 32)),
+        component="prior",
     ),
 )
