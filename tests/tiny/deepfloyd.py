@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import diffusers
+import torch
 from diffusers.pipelines.deepfloyd_if import IFWatermarker
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import LDMBertConfig, LDMBertModel
 
@@ -23,6 +24,34 @@ def latent() -> Any:
         encoder = LDMBertModel(LDMBertConfig(vocab_size=len(words), max_position_embeddings=77, **sizes)).eval()
     parts = {name: base[name] for name in ("unet", "scheduler")}
     return diffusers.LDMTextToImagePipeline(vqvae=base["vae"], bert=encoder, tokenizer=words, **parts)
+
+
+def latent_upscaler() -> Any:
+    """The latent diffusion model that enlarges a picture, which is the key; no text."""
+    with seeded():
+        network = diffusers.UNet2DModel(
+            in_channels=6,
+            out_channels=3,
+            layers_per_block=2,
+            block_out_channels=(16, 16, 32),
+            down_block_types=("DownBlock2D",) + ("AttnDownBlock2D",) * 2,
+            up_block_types=("AttnUpBlock2D",) * 2 + ("UpBlock2D",),
+            norm_num_groups=4,
+        )
+        codes = diffusers.VQModel(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+        )
+        scheduler = diffusers.DDIMScheduler(clip_sample=False)
+        return diffusers.LDMSuperResolutionPipeline(vqvae=codes.eval(), unet=network.eval(), scheduler=scheduler)
+
+
+def views() -> tuple[dict[str, Any], ...]:
+    """Three keys: pictures as tensors."""
+    with seeded(3):
+        return tuple({"image": one.clone()} for one in torch.rand(3, 1, 3, 16, 16) * 2 - 1)
 
 
 def pixel_unet(*, upscaling: bool) -> Any:
@@ -75,6 +104,8 @@ _sharper_paint = partial(small, "image", "original_image", "mask_image", size=No
 
 CASES = (
     Case("ldm-text", "U-Net", latent, partial(small, guidance_scale=3.0)),
+    # One key at a time: the pipeline takes one tensor, not a list.
+    Case("ldm-superresolution", "upscaling", latent_upscaler, keys=views()),
     Case("if", "pixels", partial(deepfloyd, "IFPipeline"), small),
     # One key at a time from here on: these want as many pictures as prompts.
     Case("if-superresolution", "pixels", partial(deepfloyd, "IFSuperResolutionPipeline"), partial(small, "image")),

@@ -7,10 +7,11 @@ from typing import Any
 
 import diffusers
 from diffusers import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion import CLIPImageProjection
 from transformers import DPTConfig, DPTForDepthEstimation
 
 from tests.tiny.case import Case
-from tests.tiny.parts import awake, picture, processor, sd_like, sdxl_like, seeded, small, unet
+from tests.tiny.parts import awake, picture, processor, sd_like, sdxl_like, seeded, small, unet, vision
 from tests.tiny.pipelines import sd, sdxl, text_encoder, tokenizer, vae
 
 
@@ -85,6 +86,14 @@ def boxes(kind: str) -> Any:
     """GLIGEN: gated attention to phrases in boxes."""
     network = awake(unet(attention_type="gated", block_out_channels=(16, 16, 16, 32)))
     return sd_like(kind, unet=network, without=("image_encoder",))
+
+
+def boxes_of_pictures() -> Any:
+    """GLIGEN with a picture for each box besides the phrase."""
+    network = awake(unet(attention_type="gated-text-image", block_out_channels=(8, 8, 16, 16)))
+    with seeded():
+        parts = dict(processor=processor(), image_encoder=vision(), image_project=CLIPImageProjection(16))
+    return sd_like("StableDiffusionGLIGENTextImagePipeline", unet=network, **parts)
 
 
 def depth_and_colour() -> Any:
@@ -188,6 +197,12 @@ CASES = (
     ),
     Case("sdxl-refiner", "image to image", refiner, _change),
     Case("gligen", "control", partial(boxes, "StableDiffusionGLIGENPipeline"), _gligen),
+    Case(
+        "gligen-pictures",
+        "control",
+        boxes_of_pictures,
+        partial(_gligen, gligen_images=[picture()]),
+    ),
     # Arrays, because the installed Pillow makes no pictures of depths.
     Case("ldm3d", "U-Net", depth_and_colour, partial(small, output_type="np")),
     # One key at a time: the pipeline asks for the batch size besides the labels.
