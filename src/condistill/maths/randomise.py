@@ -35,7 +35,7 @@ def randomise(
     swap: Sequence[bool] | np.ndarray,
     others: Sequence[Key],
     drop: Sequence[bool] | np.ndarray,
-    null: Key,
+    null: Key | None,
 ) -> Randomised:
     """The keys with those marked `swap` replaced by `others`, then those marked `drop` by the null condition.
 

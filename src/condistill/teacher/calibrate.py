@@ -29,6 +29,7 @@ from condistill.teacher.running import STEPS, Runner, networks, samplers
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
+EXCHANGING = ("pag_scale", "sag_scale")  # guidance that exchanges the denoiser's attention while it runs
 Keys = tuple[Key, Key, Key]
 
 
@@ -46,20 +47,39 @@ def calibrate(
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
     runner, some, filled = _running(runner, [tuple(keys)] if keys else None)
-    whole = _whole(runner, some)
+    try:
+        found = _calibrated(runner, some)
+    except UserError:
+        if runner.single:
+            raise
+        # a pipeline may take two keys and then mix up their rows, or not have a picture for each
+        alone = _alone(replace(runner, single=True), some)
+        if alone is None:
+            raise
+        found = alone
+    return replace(found, keys=some, placeholders=filled, time_range=_time_range(found.runner, some))
+
+
+def _alone(runner: Runner, keys: Keys) -> Calibration | None:
+    try:
+        return _calibrated(runner, keys)
+    except Exception:  # then the reason is the one that two keys gave
+        return None
+
+
+def _calibrated(runner: Runner, keys: Keys) -> Calibration:
+    whole = _whole(runner, keys)
     runner = replace(runner, upstream=_upstream(whole), blank=whole.blank)
     whole = whole.only(runner.upstream or ())
-    runner = _conditional(runner, whole, some)
-    found = _structure(runner, whole, some)
-    return replace(with_conditions(found, some), keys=some, placeholders=filled, time_range=_time_range(runner, some))
+    runner = _conditional(runner, whole, keys)
+    return with_conditions(_structure(runner, whole, keys), keys)
 
 
 def _few_steps(pipeline: Any) -> dict[str, Any]:
     """NUM_STEPS for the loop itself, two for other stages of the pipeline; no guidance that changes the denoiser."""
     names = parameters_of(pipeline)
     steps = {name: NUM_STEPS if name == STEPS else 2 for name in names if name.endswith(STEPS)}
-    # perturbed-attention guidance exchanges the denoiser's attention while it runs
-    return steps | ({"pag_scale": 0.0} if "pag_scale" in names else {})
+    return steps | {name: 0.0 for name in EXCHANGING if name in names}
 
 
 def _two(runner: Runner, keys: Keys, second: int = 1) -> list[Key]:

@@ -15,7 +15,8 @@ from condistill.teacher.calling import padded
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
 from condistill.teacher.noisy import same
-from condistill.teacher.padding import fixed, recorded_rows, with_extras
+from condistill.teacher.null import null_condition, with_null_rows
+from condistill.teacher.padding import fixed, with_extras
 
 Keys = tuple[Key, Key, Key]
 OFF = (1.0, 0.0)  # guidance scales that pipelines take for none
@@ -38,10 +39,9 @@ def with_conditions(found: Calibration, keys: Keys) -> Calibration:
         UserError: a finding that could not be verified.
     """
     runs = _runs(found, keys)
-    guided = runs
     blocks = next(iter(found.noisy.values())).blocks
     paths = _key_paths(found, runs, blocks)
-    null_key, null_rows = _null(found, keys, guided, paths)
+    null_key, null_rows = null_condition(found, keys, runs.pair, runs.n, paths)
     if blocks > 1 and not found.runner.single:
         unguided = _without_guidance(found, keys, runs, paths)
         if unguided is not None:
@@ -51,7 +51,7 @@ def with_conditions(found: Calibration, keys: Keys) -> Calibration:
     found = replace(found, key_paths=paths, ragged=_ragged(runs, paths), examples=examples, null_key=null_key)
     found = _with_rest(found, runs)
     _verify_single(found, runs)
-    return _with_null_rows(fixed(found, runs.pair, runs.swapped, keys), null_rows)
+    return with_null_rows(fixed(found, runs.pair, runs.swapped, keys), null_rows)
 
 
 def _runs(found: Calibration, keys: Keys) -> _Runs:
@@ -192,52 +192,6 @@ def _rest_rows(found: Calibration, runs: _Runs, path: str, blocks: int) -> Rows 
     return rows if is_rows else None
 
 
-def _null(found: Calibration, keys: Keys, guided: _Runs, paths: Mapping[str, Rows]) -> tuple[Key | None, Leaves]:
-    """The null key, and the rows that guidance uses for it."""
-    kind = keys[0]
-    usual: Key | None = "" if isinstance(kind, str) else None
-    rows = _other_block(guided, paths) or _other_call(found, keys, guided, paths)
-    if isinstance(kind, Mapping):
-        return ({} if rows else None), rows
-    if isinstance(kind, int):
-        label = next(iter(rows.values()), None)
-        return (int(label) if isinstance(label, Tensor) and label.numel() == 1 else None), {}
-    return usual, rows
-
-
-def _other_block(guided: _Runs, paths: Mapping[str, Rows]) -> Leaves:
-    """The first item's rows of the block that is not conditional."""
-    if any(rows.blocks < 2 for rows in paths.values()):
-        return {}
-    return {
-        path: _kept(rows.item(guided.pair[path], 0, guided.n, (rows.block + 1) % rows.blocks))
-        for path, rows in paths.items()
-    }
-
-
-def _other_call(found: Calibration, keys: Keys, guided: _Runs, paths: Mapping[str, Rows]) -> Leaves:
-    """The first item's rows of the step's other call, if there is one and it does not depend on the key."""
-    runner = found.runner
-    for skip in (runner.skip + 1, runner.skip - 1):
-        if skip < 0:
-            continue
-        some = list(keys[:1]) if runner.single else list(keys[:2])
-        other = list(keys[1:2]) if runner.single else [keys[0], keys[2]]
-        a, b = runner.first(some, skip=skip), runner.first(other, skip=skip)
-        if len(a.calls) <= skip or len(b.calls) <= skip or a.calls[skip].step:
-            continue
-        before = with_extras(found, a.leaves(skip, found.lists))
-        after = with_extras(found, b.leaves(skip, found.lists))
-        same_key = all(path in before and same(before[path], after.get(path)) for path in paths)
-        if same_key and all(before[path] is not None for path in paths):
-            return {path: _kept(rows.item(before[path], 0, guided.n, 0)) for path, rows in paths.items()}
-    return {}
-
-
-def _kept(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, Tensor) else value
-
-
 def _without_guidance(
     found: Calibration, keys: Keys, runs: _Runs, paths: Mapping[str, Rows]
 ) -> tuple[Calibration, _Runs] | None:
@@ -285,23 +239,3 @@ def _verify_single(found: Calibration, runs: _Runs) -> None:
             continue
         if not same(rows.item(value, 0, 2), rows.item(alone, 0, 1)):
             raise UserError(f"argument {path!r} of {name} differs between one key and a batch; not supported")
-
-
-def _with_null_rows(found: Calibration, null_rows: Leaves) -> Calibration:
-    key = found.null_key
-    if key is None or not null_rows or isinstance(key, int):
-        return found
-    if isinstance(key, str):
-        try:
-            row = recorded_rows(found, [key])[0]
-        except Exception:  # a pipeline that cannot encode an empty text; guidance has shown what it uses
-            row = {}
-        if row and all(same(row[path], value) for path, value in null_rows.items()):
-            return found
-    return replace(found, null_rows=null_rows) if all(_fits(found, *one) for one in null_rows.items()) else found
-
-
-def _fits(found: Calibration, path: str, value: Any) -> bool:
-    if path in found.ragged or not isinstance(value, Tensor):
-        return True
-    return value.shape == found.key_paths[path].item(found.examples[path], 0, 1).shape

@@ -6,6 +6,7 @@ Nothing of the pipeline is replaced for good: `forward` is shadowed on the insta
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -126,6 +127,7 @@ class Watch:
         """A stand-in for the denoiser's forward."""
         real, seen = network.forward, self.recording
 
+        @functools.wraps(real)
         def forward(*args: Any, **kwargs: Any) -> Any:
             self._called_since_step = True
             # keeping every call of a long real run would keep its tensors; the first ones are enough
@@ -148,6 +150,7 @@ class Watch:
         """A stand-in for the forward of another network: it answers, and its last call of a step is remembered."""
         real = module.forward
 
+        @functools.wraps(real)
         def forward(*args: Any, **kwargs: Any) -> Any:
             arguments = kept(bound_arguments(module, args, kwargs))
             out = real(*args, **kwargs)
@@ -161,6 +164,8 @@ class Watch:
         """A stand-in for a scheduler class's step."""
         real, seen = cls.step, self.recording  # type: ignore[attr-defined]
 
+        # pipelines read the signature to see whether eta and a generator are wanted
+        @functools.wraps(real)
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(real).bind(scheduler, *args, **kwargs).arguments
             out = real(scheduler, *args, **kwargs)
@@ -174,7 +179,8 @@ class Watch:
         seen = self.recording
         self._called_since_step = False
         self._pending.clear()
-        seen.times.append(float(given["timestep"]))
+        # some loops give each item its own time; they are equal
+        seen.times.append(float(torch.as_tensor(given["timestep"]).flatten()[0]))
         if self._mode == "zeros":
             seen.samples.append(given["sample"].detach().clone())
         if not any(scheduler is known for known in seen.stepped):

@@ -79,8 +79,6 @@ class Runner:
         if "generator" in parameters:
             drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
             arguments["generator"] = drawn[0] if self.single else drawn
-        if "output_type" in parameters:
-            arguments.setdefault("output_type", "latent")
         watching = watched(
             self.network, samplers(pipeline), mode,
             others=self._others(mode), skip=skip, max_steps=max_steps, blank=self.blank,
@@ -95,7 +93,12 @@ class Runner:
         ):
             torch.manual_seed(generators[0].initial_seed() if generators else 0)
             with watching as recording, suppress(EnoughRecorded):
-                recording.result = pipeline(**arguments)
+                try:
+                    recording.result = pipeline(**arguments)
+                except Exception as error:
+                    # some pipelines refuse to leave latents undecoded, but only after their loop is done
+                    if recording.last is None or arguments.get("output_type") != "latent" or "latent" not in str(error):
+                        raise
         return recording
 
     def _others(self, mode: Mode) -> dict[str, nn.Module]:
@@ -156,7 +159,7 @@ def _quiet(pipeline: Any) -> Iterator[None]:
         yield
     finally:
         if bar is None:
-            del pipeline._progress_bar_config
+            vars(pipeline).pop("_progress_bar_config", None)
         else:
             pipeline._progress_bar_config = bar
 

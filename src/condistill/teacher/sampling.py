@@ -72,7 +72,9 @@ def sample_once(
     teacher.network.eval()
     try:
         recording = runner.run(keys, mode="real", generators=generators)
-    except (RuntimeError, ValueError):
+    except (RuntimeError, ValueError) as error:
+        if "output_type" in str(error) and given.get("output_type") == "latent":
+            return sample_once(teacher, keys, seeds, call=call, output="np")
         if len(keys) == 1:
             raise
         # some pipelines take several keys, but not together with one picture

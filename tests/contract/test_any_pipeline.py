@@ -1,0 +1,74 @@
+"""Every pipeline of the catalogue goes the whole way, or is refused in words that say why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from condistill.errors import UserError
+from tests.contract import battery
+from tests.contract.expected import GAPS, NOT_CUT, REFUSED
+from tests.tiny.case import Case
+from tests.tiny.catalogue import catalogue
+
+CASES = catalogue()
+WHOLE = [
+    pytest.param(name, marks=pytest.mark.xfail(reason=GAPS[name], strict=True)) if name in GAPS else name
+    for name in CASES
+    if name not in REFUSED
+]
+
+
+@pytest.fixture(scope="session")
+def other_process() -> Iterator[battery.OtherProcess]:
+    found = battery.OtherProcess()
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors on two threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_pipeline_goes_the_whole_way(name: str, tmp_path: Path, other_process: battery.OtherProcess) -> None:
+    case = CASES[name]
+    teacher = battery.recorded(case)
+    battery.check_batch_equals_singles(teacher, case)
+    battery.check_swap(teacher, case)
+    battery.check_noise_path(teacher)
+    cache = battery.made_cache(teacher, case, tmp_path / "cache")
+    battery.check_identity(teacher, case, cache, tmp_path / "identity")
+    # what cannot be cut is at least trained anew at its own size
+    student = teacher.student("depth=1.0", init="random", seed=1) if name in NOT_CUT else teacher.student(case.student)
+    sizes = [sum(p.numel() for p in one.network.parameters()) for one in (teacher, student)]
+    assert sizes[1] < sizes[0] or name in NOT_CUT, f"{case.student} cuts nothing"
+    folder = battery.check_distillation(teacher, student, case, cache, tmp_path / "run")
+    assert other_process.sample(folder, battery.plain_arguments(case, teacher)) == "sampled"
+
+
+@pytest.mark.parametrize("name", NOT_CUT)
+def test_cut_that_its_pipeline_cannot_feed_is_refused(name: str) -> None:
+    case: Case = CASES[name]
+    with pytest.raises(UserError, match=NOT_CUT[name]):
+        battery.recorded(case).student(case.student)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_pipeline_that_is_no_teacher_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=REFUSED[name]):
+        battery.recorded(CASES[name])
+
+
+def test_enough_families() -> None:
+    kinds = {type(case.build()).__name__ for name, case in CASES.items() if name in ("sd", "dit", "flux", "sd3")}
+    assert len(kinds) == 4
+    assert len(WHOLE) >= 25 and len({case.family for case in CASES.values()}) >= 6
