@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from condistill.errors import UserError
-from tests.contract import battery
+from tests.contract import battery, page
 from tests.contract.expected import GAPS, NOT_CUT, REFUSED
 from tests.tiny.case import Case
 from tests.tiny.catalogue import catalogue
@@ -53,6 +53,8 @@ def test_pipeline_goes_the_whole_way(name: str, tmp_path: Path, other_process: b
     assert sizes[1] < sizes[0] or name in NOT_CUT, f"{case.student} cuts nothing"
     folder = battery.check_distillation(teacher, student, case, cache, tmp_path / "run")
     assert other_process.sample(folder, battery.plain_arguments(case, teacher)) == "sampled"
+    written = page.PAGE.read_text(encoding="utf-8").splitlines()
+    assert page.line(case, teacher) in written, "docs/teachers.md is old: python -m tests.contract.page"
 
 
 @pytest.mark.parametrize("name", NOT_CUT)
@@ -68,7 +70,7 @@ def test_pipeline_that_is_no_teacher_is_refused(name: str) -> None:
         battery.recorded(CASES[name])
 
 
-def test_enough_families() -> None:
-    kinds = {type(case.build()).__name__ for name, case in CASES.items() if name in ("sd", "dit", "flux", "sd3")}
-    assert len(kinds) == 4
-    assert len(WHOLE) >= 25 and len({case.family for case in CASES.values()}) >= 6
+def test_page_names_every_case_and_no_other() -> None:
+    text = page.PAGE.read_text(encoding="utf-8")
+    named = {row.split(" | ")[0].removeprefix("| ") for row in text.splitlines() if row.startswith("| ")} - {"case"}
+    assert named == set(CASES)

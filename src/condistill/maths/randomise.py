@@ -46,11 +46,16 @@ def randomise(
         swap: (b,) bool, drawn with probability p(u).
         others: b keys drawn uniformly, with replacement, from the corpus C.
         drop: (b,) bool, drawn independently with the null probability.
-        null: the key of the null condition.
+        null: the key of the null condition; None where there is none, and then nothing may be dropped.
+
+    Raises:
+        ValueError: a key is dropped and there is no null condition.
 
     Source: arXiv 2504.02011, algorithm 1; the null probability of 0.1 from its training recipe.
     """
     swapped, dropped = np.asarray(swap, dtype=bool), np.asarray(drop, dtype=bool)
     chosen = [other if s else key for key, other, s in zip(keys, others, swapped, strict=True)]
-    chosen = [null if d else key for key, d in zip(chosen, dropped, strict=True)]
+    if null is None and dropped.any():
+        raise ValueError("keys are to be dropped, but there is no null condition")
+    chosen = [null if d and null is not None else key for key, d in zip(chosen, dropped, strict=True)]
     return Randomised(keys=tuple(chosen), swapped=swapped, dropped=dropped)
