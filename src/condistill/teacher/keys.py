@@ -15,7 +15,7 @@ from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 
 # of different lengths, so that attention masks differ as well; quoted words have an encoder of their own in places
-PROMPTS = ("a red fox", "two ships at sea", 'a "big" bridge in the snow')
+PROMPTS = ("a red fox", "two old ships far out at sea", 'an "X"')
 # arguments that are keys where a pipeline takes neither prompts nor class labels, in this order
 _KEY_ARGUMENTS = ("example_image", "image_embeds", "image_embeddings", "image", "images", "video")
 _NOT_PICTURES = (

@@ -116,8 +116,16 @@ class Watch:
     """
 
     def __init__(
-        self, mode: Mode, *, skip: int = 0, max_steps: int | None = None, blank: Any = None, guess: bool = False
+        self,
+        mode: Mode,
+        *,
+        skip: int = 0,
+        max_steps: int | None = None,
+        blank: Any = None,
+        guess: bool = False,
+        is_sole: bool = False,
     ):
+        self._is_sole = is_sole
         self.recording, self._guess = Recording(blank=blank), guess
         self._mode, self._skip, self._max_steps = mode, skip, max_steps
         self._pending: dict[str, Called] = {}
@@ -169,7 +177,9 @@ class Watch:
         def step(scheduler: Any, *args: Any, **kwargs: Any) -> Any:
             given = inspect.signature(real).bind(scheduler, *args, **kwargs).arguments
             out = real(scheduler, *args, **kwargs)
-            if self._called_since_step or any(scheduler is known for known in seen.stepped):
+            # with one sampler its last step gives x0, also where another denoiser takes the last turns
+            is_sole = self._mode == "real" and self._is_sole
+            if is_sole or self._called_since_step or any(scheduler is known for known in seen.stepped):
                 self._after_step(scheduler, given, out)
             return out
 
@@ -215,7 +225,7 @@ def watched(
         blank: zeros to answer with, from an earlier recording.
         guess: answer with zeros in the likeliest shape, so that the network need not run at all.
     """
-    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess)
+    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess, is_sole=len(schedulers) == 1)
     with ExitStack() as stack:
         stack.enter_context(shadowed(network, "forward", watch.forward(network)))
         for name, module in others.items():

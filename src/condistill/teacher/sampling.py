@@ -103,6 +103,8 @@ def _unusual(found: Calibration, recording: Recording, n: int, keeps_all: bool) 
 
     All of them where pictures were given: another calibration may have been made with others.
     """
+    if not recording.calls:
+        return {}
     leaves, kept = with_extras(found, recording.leaves(0, found.lists)), {}
     for path, usual in found.bound.items():
         value, place = leaves.get(path), found.bound_paths[path]
