@@ -70,7 +70,7 @@ def generate(
     items = list(itertools.islice(itertools.cycle(whole), total))
     seeds = [int(s) for s in integers(seed, "item", numbers(0, total), SEED_RANGE)]
     call = dict(call or {})
-    teacher = teacher.with_call(call)
+    teacher = teacher.with_call(call, whole)
     manifest = Manifest(
         teacher=teacher.hash,
         pipeline=type(teacher.pipeline).__name__,

@@ -47,6 +47,7 @@ def calibrate(
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
     runner, some, filled = _running(runner, [tuple(keys)] if keys else None)
+    some = _same_negative(some)
     try:
         found = _calibrated(runner, some)
     except UserError:
@@ -57,7 +58,18 @@ def calibrate(
         if alone is None:
             raise
         found = alone
-    return replace(found, keys=some, placeholders=filled, time_range=_time_range(found.runner, some))
+    return replace(
+        found, keys=some, keys_given=keys is not None, placeholders=filled, time_range=_time_range(found.runner, some)
+    )
+
+
+def _same_negative(keys: Keys) -> Keys:
+    """The keys with the first one's negative parts, so that two of them differ in the conditional rows alone."""
+    a, b, c = keys
+    if not isinstance(a, Mapping):
+        return keys
+    negative = {name: value for name, value in a.items() if name.startswith("negative_")}
+    return a, {**b, **negative}, {**c, **negative}  # type: ignore[dict-item]
 
 
 def _alone(runner: Runner, keys: Keys) -> Calibration | None:

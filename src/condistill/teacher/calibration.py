@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from condistill.cache.values import is_plain, named, plain
 from condistill.maths.randomise import Key
+from condistill.teacher.keys import key_names
 from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import Noisy, View
 from condistill.teacher.running import Runner
@@ -43,6 +45,7 @@ class Calibration:
         latent_shape: shape of one x0 in the denoiser's space.
         time_range: the scheduler's times at which this denoiser is called, where it is not called at all of them.
         keys: the three example keys.
+        keys_given: whether they are a user's own.
         placeholders: arguments that were filled with example pictures because the call gave none.
     """
 
@@ -67,6 +70,7 @@ class Calibration:
     null_rows: Mapping[str, Any] = field(default_factory=dict)
     time_range: tuple[float, float] | None = None
     keys: tuple[Key, ...] = ()
+    keys_given: bool = False
     placeholders: tuple[str, ...] = ()
 
     @property
@@ -78,3 +82,19 @@ class Calibration:
     def x_path(self) -> str:
         """The denoiser's argument that takes x_t."""
         return next(iter(self.noisy))
+
+    def says(self, name: str, value: Any) -> bool:
+        """Whether the call already says so; guidance that was found to change no argument says nothing."""
+        if name == "guidance_scale" and self.call.get(name) == 1.0:
+            return True
+        if name not in self.call or name in self.placeholders:
+            return False
+        own = self.call[name]
+        return own is value or plain(own, named) == plain(value, named)
+
+    def knows(self, keys: Sequence[Key]) -> bool:
+        """Whether keys like these were calibrated with: the same arguments, and pictures only where they are a user's."""
+        if not len(keys):
+            return True
+        same_names = key_names(keys[0]) == key_names(self.keys[0])
+        return same_names and (self.keys_given or is_plain(keys[0]))

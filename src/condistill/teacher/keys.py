@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from condistill.cache.values import plain
 from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
@@ -117,6 +119,24 @@ def example_keys(pipeline: Any, network: torch.nn.Module) -> Iterator[tuple[Key,
         yield tuple(  # type: ignore[misc]
             {name: torch.randn(1, size, generator=generator(k, name, 0)) for name in together} for k in range(3)
         )
+
+
+def key_names(key: Key) -> set[str]:
+    """The call arguments that a key says, but for negative ones: they never reach the conditional rows."""
+    if isinstance(key, Mapping):
+        return {name for name in key if not name.startswith("negative_")}
+    return {"prompt"} if isinstance(key, str) else {"class_labels"}
+
+
+def examples_among(keys: Iterable[Key]) -> tuple[Key, Key, Key] | None:
+    """Three of the keys to calibrate with, at least two of them different; None if there are no two."""
+    found: dict[str, Key] = {}
+    for key in itertools.islice(keys, 1000):
+        found.setdefault(json.dumps(plain(key), sort_keys=True), key)
+        if len(found) == 3:
+            break
+    some = list(found.values())
+    return (some[0], some[1], some[2 % len(some)]) if len(some) > 1 else None
 
 
 def fillings(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from condistill.cache.values import is_plain, named, plain
+from condistill.cache.values import is_plain
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
@@ -27,6 +27,7 @@ from condistill.teacher.calling import call_arguments, prediction, stacked_rows
 from condistill.teacher.condition import Condition
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
+from condistill.teacher.keys import examples_among
 from condistill.teacher.running import check_samplers, exchanged
 from condistill.teacher.sampling import Samples, joined, sample_once
 
@@ -151,20 +152,25 @@ class Teacher:
             found = replace(found, runner=replace(found.runner, pipeline=pipeline))
         return Teacher(pipeline, self.component, found, plan=plan)
 
-    def with_call(self, call: Mapping[str, Any] | None) -> Teacher:
-        """The same teacher recorded with these pipeline arguments (size, images); itself if they change nothing."""
-        wanted = _recording_call(call)
-        if isinstance(self._calibration, NotRun):
-            return Teacher(
-                self.pipeline, self.component, calibrate(self.pipeline, self.component, wanted), plan=self.plan
-            )
-        found = self.calibration
-        changed = [name for name, value in wanted.items() if not _says(found, name, value)]
-        if not changed:
+    def with_call(self, call: Mapping[str, Any] | None, keys: Sequence[Key] = ()) -> Teacher:
+        """The same teacher recorded with these pipeline arguments and keys of this kind; itself if they change nothing.
+
+        Args:
+            call: the pipeline's own arguments (size, images).
+            keys: those that will be encoded. Where they say other arguments than the example keys did (a picture beside
+                the prompt), what belongs to the key is established anew with some of them.
+        """
+        wanted, found = _recording_call(call), self._calibration
+        if isinstance(found, NotRun):
+            again = calibrate(self.pipeline, self.component, wanted, keys=examples_among(keys))
+            return Teacher(self.pipeline, self.component, again, plan=self.plan)
+        changed = [name for name, value in wanted.items() if not found.says(name, value)]
+        examples = None if found.knows(keys) else examples_among(keys)
+        if not changed and examples is None:
             return self
         # pictures that were given before stay; our own examples may have another size than what is given now
         given = {n: v for n, v in found.call.items() if n not in found.placeholders and not is_plain(v)}
-        again = calibrate(self.pipeline, self.component, {**given, **wanted}, keys=found.keys)
+        again = calibrate(self.pipeline, self.component, {**given, **wanted}, keys=examples or found.keys)
         return Teacher(self.pipeline, self.component, again, plan=self.plan)
 
     def student(
@@ -261,7 +267,7 @@ class Teacher:
         keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
         if isinstance(self._calibration, NotRun):
-            return self.with_call(call).sample(keys, seed=seed, call=call, output=output, batch=batch)
+            return self.with_call(call, keys).sample(keys, seed=seed, call=call, output=output, batch=batch)
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
         parts = [
@@ -281,16 +287,6 @@ class Teacher:
         if self._hash is None:
             self._hash = pipeline_hash(self.pipeline)
         return self._hash
-
-
-def _says(found: Calibration, name: str, value: Any) -> bool:
-    """Whether the calibration's call already says so; guidance that was found to change no argument says nothing."""
-    if name == "guidance_scale" and found.call.get(name) == 1.0:
-        return True
-    if name not in found.call or name in found.placeholders:
-        return False
-    own = found.call[name]
-    return own is value or plain(own, named) == plain(value, named)
 
 
 def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:

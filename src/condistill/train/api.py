@@ -90,7 +90,7 @@ def distill(
     students = list(student) if isinstance(student, Sequence) else [student]
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
-    teacher = teacher.with_call(opened.manifest.call)
+    teacher = teacher.with_call(opened.manifest.call, opened.keys)
     if wanted.p_null > 0 and teacher.null_key is None:
         if "p_null" in options:
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
