@@ -93,7 +93,7 @@ class Calibration:
         return own is value or plain(own, named) == plain(value, named)
 
     def knows(self, keys: Sequence[Key]) -> bool:
-        """Whether keys like these were calibrated with: the same arguments, and pictures only where they are a user's."""
+        """Whether keys like these were calibrated with: the same arguments, and no example pictures."""
         if not len(keys):
             return True
         same_names = key_names(keys[0]) == key_names(self.keys[0])

@@ -140,20 +140,24 @@ def examples_among(keys: Iterable[Key]) -> tuple[Key, Key, Key] | None:
 
 
 def fillings(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Arguments to add to `call` until the pipeline runs: nothing, example pictures, smaller sizes, both."""
+    """Arguments to add to `call` until the pipeline runs: nothing, then smaller sizes and example pictures.
+
+    The size that a pipeline takes by itself comes last: with pictures of our own nothing depends on it yet.
+    """
     parameters = parameters_of(pipeline)
-    binning = {"use_resolution_binning": False} if "use_resolution_binning" in parameters else {}
-    sizes: list[dict[str, Any]] = [{}]
+    yield {}
+    sizes: list[dict[str, Any]] = []
     if {"height", "width"} <= set(parameters) and not {"height", "width"} & set(call):
-        own = _side(pipeline, network)
-        sides = dict.fromkeys(side for side in (own, PICTURE, 32, 128, 256) if side)
-        sizes += [{"height": side, "width": side, **binning} for side in sides]
-    for size in sizes:
+        binning = {"use_resolution_binning": False} if "use_resolution_binning" in parameters else {}
+        sides = dict.fromkeys(side for side in (_side(pipeline, network), PICTURE, 32, 128, 256) if side)
+        sizes = [{"height": side, "width": side, **binning} for side in sides]
+    for size in (*sizes, {}):
         height, width = _size(pipeline, network, {**call, **size})
         names = [name for name in parameters if name not in call and _takes_picture(name)]
         pictures = {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
         for some in _subsets(pictures):
-            yield {**size, **some}
+            if size or some:
+                yield {**size, **some}
 
 
 def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def _kept(value: Any) -> Any:
 def with_null_rows(found: Calibration, null_rows: Leaves) -> Calibration:
     """The calibration with the null condition's rows, where encoding the null key would give others."""
     key = found.null_key
-    if key is None or not null_rows or isinstance(key, int):
+    if key is None or set(null_rows) != set(found.key_paths) or isinstance(key, int):
         return found
     if isinstance(key, str):
         try:

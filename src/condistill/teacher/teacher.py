@@ -197,11 +197,16 @@ class Teacher:
 
         network = self.network
         if isinstance(spec, StudentPlan):
-            plan = spec
-        else:
-            wanted, config = resolved(spec, self, cache), network.config
+            return self.with_network(build(spec, network, seed=seed), plan=spec)
+        wanted, config, cls = resolved(spec, self, cache), network.config, type(network)
+        try:
             inputs = None if isinstance(self._calibration, NotRun) else self.example()
-            plan = make_plan(config, type(network), wanted, init=init, inputs=inputs, network=network)  # type: ignore[arg-type]
+            plan = make_plan(config, cls, wanted, init=init, inputs=inputs, network=network)  # type: ignore[arg-type]
+        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as error:
+            if isinstance(error, UserError):
+                raise
+            # the denoiser does not run at the size that its pipeline takes by itself: planned by its config alone
+            plan = make_plan(config, cls, wanted, init=init)  # type: ignore[arg-type]
         return self.with_network(build(plan, network, seed=seed), plan=plan)
 
     def example(self) -> dict[str, Any]:
