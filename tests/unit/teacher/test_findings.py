@@ -1,0 +1,138 @@
+"""What recordings say, on made-up recordings: layouts of x_t, affine times, rows of items, pictures as JSON."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from condistill import Teacher, UserError
+from condistill.cache.values import is_plain, plain, restored
+from condistill.teacher.keys import examples_among, key_names
+from condistill.teacher.leaves import lists_by_item, rows_of
+from condistill.teacher.noisy import find_noisy
+from condistill.teacher.recording import Watch
+from condistill.teacher.timing import time_maps
+from tests import tiny
+
+SAMPLE = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("given", "shape", "axis", "blocks"),
+    [
+        (SAMPLE, (4, 6, 6), None, 1),
+        (0.3 * SAMPLE, (4, 6, 6), None, 1),
+        (torch.cat([SAMPLE, SAMPLE]), (4, 6, 6), None, 2),
+        (torch.cat([SAMPLE, torch.zeros(2, 5, 6, 6)], dim=1), (4, 6, 6), 0, 1),
+        (SAMPLE.permute(0, 2, 3, 1), (6, 6, 4), None, 1),
+        (SAMPLE.unsqueeze(2), (4, 1, 6, 6), None, 1),
+        (list(SAMPLE.unsqueeze(2)), (4, 1, 6, 6), None, 1),
+        (SAMPLE.flatten(2), (4, 36), None, 1),
+    ],
+    ids=["same", "scaled", "doubled", "channels", "permuted", "unsqueezed", "list", "packed"],
+)
+def test_x_t_is_found_in_any_layout(given: Any, shape: tuple[int, ...], axis: int | None, blocks: int) -> None:
+    leaves = {"mask": torch.ones(2, 4, 6, 6), "x": given, "text": torch.randn(2, 7, 8)}
+    view, found = find_noisy(leaves, SAMPLE, 2, "Net")
+    assert list(found) == ["x"]
+    assert (found["x"].shape, found["x"].axis, found["x"].blocks) == (shape, axis, blocks)
+    assert view(SAMPLE, 2).shape == (2, *shape)
+
+
+def test_frames_that_are_stepped_one_by_one_are_put_together() -> None:
+    video = torch.randn(2, 4, 3, 6, 6)  # (n, c, f, h, w)
+    frames = video.permute(0, 2, 1, 3, 4).reshape(6, 4, 6, 6)
+    view, found = find_noisy({"sample": video}, frames, 2, "Net")
+    assert torch.equal(view(frames, 2), video) and found["sample"].shape == (4, 3, 6, 6)
+
+
+def test_what_is_not_the_sample_is_refused_with_shapes() -> None:
+    with pytest.raises(UserError, match=r"no argument of Net is the scheduler's sample.*x \(2, 4, 6, 6\)"):
+        find_noisy({"x": torch.randn(2, 4, 6, 6)}, SAMPLE, 2, "Net")
+
+
+def test_times_are_affine_or_refused() -> None:
+    times = [1000.0, 700.0, 100.0]
+    frames = torch.tensor([0.0, 1.0, 1.0])  # the first frame is given
+    calls = [{"t": torch.full((2,), 1 - t / 1000), "by_frame": frames.repeat(2, 1) * t} for t in times]
+    found = time_maps(calls, times, {}, set(), 2, "Net")
+    t = torch.tensor([250.0, 500.0])
+    torch.testing.assert_close(found["t"](t), torch.tensor([0.75, 0.5]))
+    torch.testing.assert_close(found["by_frame"](t), t[:, None] * frames)
+    calls = [{"t": torch.tensor(t), "sigma": torch.tensor(t).log()} for t in times]
+    with pytest.raises(UserError, match="'sigma' of Net changes from step to step"):
+        time_maps(calls, times, {}, set(), 2, "Net")
+
+
+def test_rows_follow_the_number_of_keys() -> None:
+    pair, alone = torch.arange(12.0).view(12, 1), torch.arange(6.0).view(6, 1)
+    rows = rows_of(pair, alone, 2)  # two blocks of guidance, three frames an item
+    assert rows is not None and (rows.blocks, rows.per_item) == (2, 3)
+    assert rows.item(pair, 1, 2, block=1).flatten().tolist() == [9.0, 10.0, 11.0]
+    layers = rows_of(torch.zeros(5, 4, 8), torch.zeros(5, 2, 8), 2)
+    assert layers is not None and layers.axis == 1
+    assert layers.joined(torch.zeros(3, 5, 8)).shape == (5, 3, 8)
+    assert rows_of(torch.zeros(7, 3), torch.zeros(7, 3), 1) is None
+    assert lists_by_item({"x": [1, 2], "y": {"z": [[1], [2]]}}, {"x": [1], "y": {"z": [[1]]}}) == {"x", "y.z"}
+
+
+def test_a_watched_scheduler_keeps_its_signature() -> None:
+    """Pipelines read it to decide whether a generator is passed on; without, items would share one stream of noise."""
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    own = inspect.signature(EulerAncestralDiscreteScheduler.step)
+    assert inspect.signature(Watch("real").step(EulerAncestralDiscreteScheduler)) == own
+    pipeline = tiny.sd(scheduler=EulerAncestralDiscreteScheduler())
+    teacher = Teacher.from_pipeline(pipeline)
+    call = {"num_inference_steps": 3}
+    whole = teacher.sample(["a", "b"], seed=[1, 2], call=call, output="latent").latents
+    single = teacher.sample(["b"], seed=[2], call=call, output="latent").latents
+    torch.testing.assert_close(whole[1:], single, rtol=1e-3, atol=1e-3)
+
+
+def test_pictures_and_tensors_come_back_from_json() -> None:
+    picture = Image.new("RGB", (4, 3), (10, 20, 30))
+    back = restored(plain({"image": picture, "embeds": torch.ones(1, 2, dtype=torch.float16), "n": [1, "a"]}))
+    assert back["image"].size == (4, 3) and back["image"].getpixel((1, 1)) == (10, 20, 30)
+    assert torch.equal(back["embeds"], torch.ones(1, 2, dtype=torch.float16)) and back["n"] == [1, "a"]
+    assert is_plain({"a": [1, None]}) and not is_plain({"image": picture})
+    with pytest.raises(TypeError, match="cannot be kept"):
+        plain(object())
+
+
+def test_keys_say_what_belongs_to_them() -> None:
+    assert key_names({"prompt": "a", "negative_prompt": "b"}) == {"prompt"} == key_names("a")
+    assert examples_among(["a", "a"]) is None
+    assert examples_among(["a", "a", "b"]) == ("a", "b", "a")
+
+
+def test_a_pipeline_that_needs_arguments_waits_for_the_call_that_brings_them(tmp_path: Any) -> None:
+    from condistill import generate
+    from tests.tiny.catalogue import catalogue
+
+    case = catalogue()["kandinsky21"]
+    teacher = Teacher.from_pipeline(case.build())
+    with pytest.raises(UserError, match=r"could not be run with example keys.*call="):
+        teacher.encode(list(case.keys[:1]))
+    cache = generate(teacher, list(case.keys), out=tmp_path / "d", call={**case.call(), "num_inference_steps": 2})
+    assert len(cache) == 3
+
+
+@pytest.mark.parametrize("component", [None, "unet"])
+def test_a_pipeline_without_a_loop_is_refused(component: str | None) -> None:
+    from diffusers import DiffusionPipeline
+
+    class NoLoop(DiffusionPipeline):
+        def __init__(self, unet: Any):
+            super().__init__()
+            self.register_modules(unet=unet)
+
+        def __call__(self, prompt: str) -> None:
+            """Nothing."""
+
+    with pytest.raises(UserError, match="no scheduler, so no denoising loop"):
+        Teacher.from_pipeline(NoLoop(tiny.sd().unet), component)
