@@ -15,12 +15,14 @@ import torch
 from torch import nn
 
 from condistill.cache import Cache
+from condistill.cache.values import named, plain
 from condistill.distill.losses import LossWeights
 from condistill.distill.projections import Pupil
 from condistill.distill.step import Method, bare
 from condistill.errors import UserError, unknown_name
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
+from condistill.students.meta import clean
 from condistill.train.log import Log
 from condistill.train.loop import Arm, train
 from condistill.train.optim import adamw
@@ -91,6 +93,7 @@ def distill(
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
+    _refuse_misfits(teacher, students)
     if wanted.p_null > 0 and teacher.null_key is None:
         if "p_null" in options:
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
@@ -161,6 +164,22 @@ def _weights(given: Mapping[str, float]) -> LossWeights:
         if name not in known:
             raise unknown_name("loss", name, known)
     return LossWeights(**given)
+
+
+def _refuse_misfits(teacher: Any, students: Sequence[Any]) -> None:
+    for student in students:
+        plan, network = student.plan, teacher.network
+        if plan is not None:
+            same = plan.cls is type(network) and plain(plan.teacher_config, named) == plain(
+                clean(network.config), named
+            )
+        else:
+            same = set(student.calibration.key_paths) == set(teacher.calibration.key_paths)
+        if not same:
+            raise UserError(
+                f"the student ({type(student.network).__name__}) is not one of this teacher ({type(network).__name__}) "
+                "and its size; make it with teacher.student(SPEC)"
+            )
 
 
 def _refuse_other_teacher(teacher: Any, cache: Cache) -> None:
