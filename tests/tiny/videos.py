@@ -7,21 +7,25 @@ from typing import Any
 import diffusers
 from diffusers import (
     AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo,
     AutoencoderKLLTXVideo,
     AutoencoderKLMochi,
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanVideoTransformer3DModel,
     LTXVideoTransformer3DModel,
     MochiTransformer3DModel,
     UniPCMultistepScheduler,
     WanTransformer3DModel,
 )
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.tiny.case import Case
 from tests.tiny.parts import awake, seeded
-from tests.tiny.texts import t5, t5_tokenizer, umt5
+from tests.tiny.pipelines import text_encoder, tokenizer
+from tests.tiny.texts import llama, qwen_tokenizer, t5, t5_tokenizer, umt5
 
 
 def cogvideox(kind: str = "CogVideoXPipeline", channels: int = 4) -> Any:
@@ -115,6 +119,44 @@ def mochi() -> Any:
         )
 
 
+def _long_clip() -> Any:
+    """The tiny CLIP text encoder with the 77 positions that this pipeline asks for whatever its tokenizer says."""
+    return CLIPTextModel(CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})).eval()
+
+
+def hunyuan() -> Any:
+    """HunyuanVideo: Llama's hidden states and CLIP's pooled ones, guidance embedded."""
+    with seeded():
+        transformer = HunyuanVideoTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=10,
+            num_layers=2,
+            num_single_layers=2,
+            num_refiner_layers=1,
+            patch_size=1,
+            text_embed_dim=16,
+            pooled_projection_dim=16,
+            rope_axes_dim=(2, 4, 4),
+        )
+        vae = AutoencoderKLHunyuanVideo(
+            latent_channels=4,
+            block_out_channels=(8, 8, 8, 8),
+            layers_per_block=1,
+            norm_num_groups=4,
+        )
+        return diffusers.HunyuanVideoPipeline(
+            text_encoder=llama(layers=4).model,
+            tokenizer=qwen_tokenizer(),
+            transformer=awake(transformer).eval(),
+            vae=vae.eval(),
+            scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+            text_encoder_2=_long_clip(),
+            tokenizer_2=tokenizer(),
+        )
+
+
 def _wan(channels: int = 16, **more: Any) -> Any:
     network = WanTransformer3DModel(
         num_attention_heads=2,
@@ -156,6 +198,12 @@ CASES = (
     Case("cogvideox", "video", cogvideox, lambda: clip(9)),
     Case("ltx", "video", ltx, lambda: clip(9, 32)),
     Case("mochi", "video", mochi, lambda: clip(7)),
+    Case(
+        "hunyuan-video",
+        "video",
+        hunyuan,
+        lambda: clip(5, prompt_template={"template": "{}", "crop_start": 0}),
+    ),
     Case("wan", "video", wan, clip),
     Case("wan-2.2-high-noise", "video", lambda: wan(experts=2), clip, component="transformer"),
     Case("wan-2.2-low-noise", "video", lambda: wan(experts=2), clip, component="transformer_2"),
