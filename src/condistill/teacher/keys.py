@@ -16,8 +16,8 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 
-# of different lengths, so that attention masks differ as well; quoted words have an encoder of their own in places; their
-# sums of letters differ by primes, so that no two are the same to a pipeline that hashes them (the exact world)
+# of different lengths, so that attention masks differ as well; quoted words have an encoder of their own in places;
+# their sums of letters differ by primes: a pipeline that hashes them (the exact world's does) takes none for another
 PROMPTS = ("a red fox", "two old ships far out on the sea", 'an "X"')
 # arguments that are keys where a pipeline takes neither prompts nor class labels, in this order
 _KEY_ARGUMENTS = ("example_image", "image_embeds", "image_embeddings", "image", "images", "video")
