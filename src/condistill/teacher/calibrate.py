@@ -46,6 +46,7 @@ def calibrate(
         UserError: something could not be established; the message says what and what to pass.
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
+    runner.network.eval()
     runner, some, filled = _running(runner, [tuple(keys)] if keys else None)
     some = _same_negative(some)
     try:

@@ -86,16 +86,18 @@ class Teacher:
             component: the denoiser's name where there are several.
             call: the pipeline's own arguments that every call needs or that change the condition (size, images). Where
                 pictures are needed and not given, examples stand in for them until a call brings some.
-            keys: three different keys to calibrate with, where prompts, labels or pictures of our own would not do.
+            keys: two or more different keys to calibrate with, where prompts or pictures of our own would not do.
 
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
         component = denoiser_name(pipeline, component)
-        getattr(pipeline, component).eval()
         check_samplers(pipeline)
+        examples = examples_among(keys) if keys else None
+        if keys and not examples:
+            raise UserError("keys= to calibrate with got no two different ones; give at least two")
         try:
-            found: Calibration | NotRun = calibrate(pipeline, component, _recording_call(call), keys=keys)
+            found: Calibration | NotRun = calibrate(pipeline, component, _recording_call(call), keys=examples)
         except NotRun as error:
             if call or keys:
                 raise

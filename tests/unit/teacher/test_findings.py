@@ -110,6 +110,12 @@ def test_keys_say_what_belongs_to_them() -> None:
     assert examples_among(["a", "a", "b"]) == ("a", "b", "a")
 
 
+def test_keys_to_calibrate_with_must_differ() -> None:
+    with pytest.raises(UserError, match="no two different ones"):
+        Teacher.from_pipeline(tiny.sd(), keys=["a", "a"])
+    assert Teacher.from_pipeline(tiny.sd(), keys=["a fox", "b"]).calibration.keys == ("a fox", "b", "a fox")
+
+
 def test_a_pipeline_that_needs_arguments_waits_for_the_call_that_brings_them(tmp_path: Any) -> None:
     from condistill import generate
     from tests.tiny.catalogue import catalogue
