@@ -10,6 +10,7 @@ REFUSED: dict[str, str] = {
     "flux2-klein-kv": "changes from step to step",
     "sd-latent-upscale": "no affine map",
     "z-image-controlnet-inpaint": "is the scheduler's sample",
+    "bria-fibo": "depends on the key and cannot be padded",
     "bria-fibo-edit": "depends on the key and cannot be padded",
     "amused": "AmusedScheduler",
     "amused-img2img": "AmusedScheduler",
@@ -35,7 +36,6 @@ NOT_CUT: dict[str, str] = {
     "sdxl-controlnet-union-img2img": _FED,
     "sdxl-controlnet-union-inpaint": _FED,
     "hunyuan-dit-controlnet": "number of controls",
-    "bria-fibo": _FED,  # it takes one projection of the text for every block
     "cascade-prior": "no stack that could be cut",
     "sd-controlnet-xs": "cuts nothing",
 }
