@@ -36,7 +36,6 @@ NOT_CUT: dict[str, str] = {
     "sdxl-controlnet-union-img2img": _FED,
     "sdxl-controlnet-union-inpaint": _FED,
     "hunyuan-dit-controlnet": "number of controls",
-    "cascade-prior": "no stack that could be cut",
     "sd-controlnet-xs": "cuts nothing",
 }
 

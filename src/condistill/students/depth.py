@@ -47,7 +47,7 @@ def cut_depth(
         raise UserError(f"this preset is for U-Nets, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
     if cut.chosen_by not in PICKS:
         raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
-    kept = _kept(cls, stacks, cut)
+    kept = _kept(cls, teacher, stacks, cut)
     after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by])
     pairs, notes = _taps(teacher, modules, stacks), ()
     if cut.width < 1.0:
@@ -67,7 +67,7 @@ def keep_best(
         cls, config, teacher, cut: as of `cut_depth`.
         score: gives one number for each block of a stack.
     """
-    kept = _kept(cls, find_stacks(cls, config, teacher), cut)
+    kept = _kept(cls, teacher, find_stacks(cls, config, teacher), cut)
     shortened = [stack for stack, count in kept.items() if isinstance(count, int) and count < stack.length]
     scores: dict[str, list[float]] = {}
     for stack in shortened:
@@ -119,13 +119,16 @@ NEEDS_CACHE = (
 )
 
 
-def _kept(cls: type, stacks: Sequence[Stack], cut: Cut) -> dict[Stack, tuple[int, ...] | int]:
+def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> dict[Stack, tuple[int, ...] | int]:
     """Stack -> the blocks that stay, or only their number."""
     kept: dict[Stack, tuple[int, ...] | int] = {}
     for name, blocks in cut.keep.items():
         stack = next((s for s in stacks if s.is_called(name)), None)
         if stack is None:
             raise unknown_name(f"stack of {cls.__name__}", name, [path for s in stacks for path in s.lists])
+        items = len(teacher.get_submodule(stack.lists[0]))  # type: ignore[arg-type]
+        if items != stack.length:
+            raise UserError(f"keep={name}:... cannot name one of {items} items in {stack.length} layers; use depth=")
         if blocks[-1] >= stack.length:
             raise UserError(f"keep={name}:... names block {blocks[-1]}; there are 0 to {stack.length - 1}")
         if len(blocks) == stack.length:
@@ -152,7 +155,7 @@ def _first_that_fits(
             return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
 
         modules = counterparts(teacher, student, choose)
-        misfit = _misfit(teacher, student, modules)
+        misfit = misfit_of(teacher, student, modules)
         if not misfit:
             return after, student, modules
     raise UserError(f"the student's tensor {misfit} after this cut; keep other blocks (the last one, for a start)")
@@ -160,16 +163,22 @@ def _first_that_fits(
 
 def _configs(config: Mapping[str, Any], kept: Kept, pick: Pick) -> Iterator[dict[str, Any]]:
     """The configs to try: counts lowered; then also the fields that list block numbers, renumbered."""
-    counts = {s.field: blocks if isinstance(blocks, int) else len(blocks) for s, blocks in kept.items()}
-    yield {**config, **counts}
+    lowered = dict(config)
+    for stack, blocks in kept.items():
+        lowered = stack.in_config(lowered, blocks if isinstance(blocks, int) else len(blocks))
+    yield lowered
     for stack, blocks in kept.items():
         if isinstance(blocks, int):
             stay = list(pick(stack.lists[0], range(stack.length), range(blocks), blocks))
         else:
             stay = list(blocks)
-        listed = {name: value for name, value in config.items() if _lists_blocks(value, stack.length)}
+        listed = {
+            name: value
+            for name, value in config.items()
+            if lowered[name] == value and _lists_blocks(value, stack.length)
+        }
         if listed:
-            yield {**config, **counts} | {
+            yield lowered | {
                 name: [k for k, block in enumerate(stay) if block in value] for name, value in listed.items()
             }
 
@@ -180,7 +189,7 @@ def _lists_blocks(value: Any, length: int) -> bool:
     return list(value) == sorted(set(value)) and value[0] >= 0 and value[-1] < length
 
 
-def _misfit(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str]) -> str:
+def misfit_of(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str]) -> str:
     """The first tensor of the student without a teacher's tensor of its shape, in words; "" if there is none."""
     before = shapes(teacher)
     for name, shape in shapes(student).items():

@@ -80,6 +80,8 @@ class Inspection:
         for row in self.rows:
             name = row.path.rpartition(".")[2] if row.depth else row.path
             sizes = f"{row.teacher_parameters:,} -> {row.student_parameters:,}"
+            if row.teacher_macs is not None:
+                sizes += f"  {_giga(row.teacher_macs)} -> {_giga(row.student_macs or 0)} GMAC"
             yield f"{'  ' * row.depth}{signs[row.status]} {name}  {row.status}  {sizes}  {row.reason}".rstrip()
 
 
@@ -139,6 +141,11 @@ def _macs(counted: Mapping[str, Mapping[str, int]], network: nn.Module, path: st
     # a list of modules is not called itself
     children = network.get_submodule(path).named_children()
     return sum(_macs(counted, network, f"{path}.{name}") or 0 for name, _ in children)
+
+
+def _giga(macs: int) -> str:
+    """In units of 10^9, three digits."""
+    return f"{macs / 1e9:.3g}"
 
 
 class _Diff:

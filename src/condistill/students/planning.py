@@ -19,6 +19,7 @@ from condistill.students.plan import StudentPlan
 from condistill.students.presets import INITS, Cut, check_spec, refuse_blocks, spec_text
 from condistill.students.taps import blind_pairs, block_pairs, tap_pairs
 from condistill.students.unet import cut_unet, is_unet, unet_taps
+from condistill.students.unet_layers import kept_layers
 from condistill.students.width import narrow_unet
 
 NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; +mid keeps it"
@@ -61,9 +62,10 @@ def make_plan(
     before = clean(teacher.config)  # type: ignore[arg-type]  # with the class's defaults filled in
     if is_unet(before):
         refuse_blocks(cut, cls.__name__)
-        after, notes = _cut_unet(before, cut)
+        kept = kept_layers(cls, before, teacher, cut.keep)
+        after, notes = _cut_unet(kept.config, cut)
         student = on_meta(cls, after)
-        modules = counterparts(teacher, student, unet_choice(cut.chosen_by))
+        modules = counterparts(teacher, student, kept.choice(unet_choice(cut.chosen_by)))
         # the published block-removed students compare the stages only, the narrowed ones the mid block as well
         pairs = unet_taps(teacher, student, with_mid=not cut.fewer_layers)
     else:

@@ -5,8 +5,8 @@ No class is known by name here. Nothing has weights: all of it happens on the me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -27,16 +27,26 @@ class Stack:
         length: its value.
         lists: paths of the module lists that get shorter with it.
         parameters: in those lists.
+        entry: where the field is a list with one number per stage, which of them; None where it is one number.
     """
 
     field: str
     length: int
     lists: tuple[str, ...]
     parameters: int
+    entry: int | None = None
 
     def is_called(self, name: str) -> bool:
         """Whether a user may mean this stack by `name`: its field, a list's path or the last word of it."""
         return name == self.field or any(name in (path, path.rpartition(".")[2]) for path in self.lists)
+
+    def in_config(self, config: Mapping[str, Any], length: int) -> dict[str, Any]:
+        """The config with this stack as long as `length`."""
+        if self.entry is None:
+            return {**config, self.field: length}
+        value = list(config[self.field])
+        value[self.entry] = length
+        return {**config, self.field: value}
 
 
 def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None = None) -> tuple[Stack, ...]:
@@ -53,14 +63,30 @@ def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None 
     [('num_layers', ('transformer_blocks',))]
     """
     network = network or on_meta(cls, config)
+    own = clean(network.config)  # type: ignore[arg-type]
+    fields: list[tuple[str, int | None, Any]] = [(field, None, value) for field, value in own.items()]
+    # a number per stage is looked at only where no field governs a whole stack
+    return _measured(cls, own, network, fields) or staged_stacks(cls, own, network)
+
+
+def staged_stacks(cls: type, config: Mapping[str, Any], network: nn.Module) -> tuple[Stack, ...]:
+    """The same, governed by one entry of a config field that lists a number for each stage."""
+    listed = [(field, value) for field, value in config.items() if isinstance(value, list | tuple)]
+    return _measured(cls, config, network, [(field, k, one) for field, value in listed for k, one in enumerate(value)])
+
+
+def _measured(
+    cls: type, config: Mapping[str, Any], network: nn.Module, fields: Sequence[tuple[str, int | None, Any]]
+) -> tuple[Stack, ...]:
     found = []
-    for field, value in clean(network.config).items():  # type: ignore[arg-type]
+    for field, entry, value in fields:
         if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= MAX_BLOCKS:
             continue
-        lists = _shorter(network, cls, {**clean(network.config), field: value - 1})  # type: ignore[arg-type]
+        stack = Stack(field, value, (), 0, entry)
+        lists = _shorter(network, cls, stack.in_config(config, value - 1))
         if lists:
             size = sum(p.numel() for path in lists for p in network.get_submodule(path).parameters())
-            found.append(Stack(field, value, lists, size))
+            found.append(replace(stack, lists=lists, parameters=size))
     return tuple(sorted(found, key=lambda stack: -stack.parameters))
 
 

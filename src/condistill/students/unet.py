@@ -42,9 +42,9 @@ def cut_unet(config: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
         UserError: there is nothing to remove, or nothing would be left.
     """
     found = dict(config)
-    if cut.keep:
+    if cut.keep and (cut.needs_unet or cut.depth < 1.0):
         stack = next(iter(cut.keep))
-        raise UserError(f"got keep={stack}:...; a U-Net's blocks are cut by preset, depth or width, e.g. depth=0.5")
+        raise UserError(f"got keep={stack}:... beside a preset or a depth; on a U-Net keep= goes with width= only")
     if cut.config:
         _needs_stages(config, cut.config)
         found.update(cut.config)
