@@ -178,7 +178,7 @@ def test_sdxl_presets_fit_any_sdxl_layout(spec: str) -> None:
         ({}, "keep=down_blocks.0:0,1", "cuts nothing"),
         ({}, "keep=down_blocks.0:2", "there are 0 to 1"),
         ({}, "keep=up_blocks.3:0", "leaves no layer in down_blocks.0"),
-        ({}, "keep=up_blocks.2:0,1", "keep the first layer, and going up also the last"),
+        ({}, "keep=up_blocks.1:0,1", "keep the first layer, and going up also the last"),
         ({}, "keep=down_blocks.0:0+depth=0.5", "keep= goes with width= only"),
         ({}, "koala-1b", "this preset cuts an SDXL U-Net"),
     ],
