@@ -11,8 +11,9 @@ from torch import nn
 from condistill.errors import UserError, unknown_name
 from condistill.students.inherit import counterparts, evenly
 from condistill.students.meta import on_meta, shapes
+from condistill.students.passes import one_pass
 from condistill.students.presets import Cut
-from condistill.students.stacks import Stack, find_stacks
+from condistill.students.stacks import Stack, find_stacks, lists_blocks
 from condistill.students.width import narrow_transformer
 
 # a stack with less than this share of the largest one's parameters is left alone by depth= (keep= may name it)
@@ -23,6 +24,7 @@ Found = tuple[dict[str, Any], nn.Module, dict[str, str], list[tuple[str, str]], 
 # (path of the list, the teacher's blocks to choose from, the student's places to fill, the student's length)
 Pick = Callable[[str, Sequence[int], Sequence[int], int], Sequence[int]]
 Kept = Mapping[Stack, tuple[int, ...] | int]
+Fitting = tuple[dict[str, Any], nn.Module, dict[str, str]]
 
 
 def cut_depth(
@@ -48,7 +50,7 @@ def cut_depth(
     if cut.chosen_by not in PICKS:
         raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
     kept = _kept(cls, teacher, stacks, cut)
-    after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by])
+    after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by], inputs=inputs)
     pairs, notes = _taps(teacher, modules, stacks), ()
     if cut.width < 1.0:
         after, notes = narrow_transformer(cls, after, cut.width, inputs=inputs)
@@ -144,25 +146,46 @@ def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> d
 
 
 def _first_that_fits(
-    cls: type, config: Mapping[str, Any], teacher: nn.Module, kept: Kept, pick: Pick
-) -> tuple[dict[str, Any], nn.Module, dict[str, str]]:
-    misfit = ""
-    for after in _configs(config, kept, pick):
-        student = on_meta(cls, after)
-        fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
+    cls: type,
+    config: Mapping[str, Any],
+    teacher: nn.Module,
+    kept: Kept,
+    pick: Pick,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+) -> Fitting:
+    """The first of the configs whose tensors all have a counterpart; one that runs on the inputs if there is one."""
+    misfit, refused = "", None
+    fitting: list[Fitting] = []
+    fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
 
-        def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList, fixed: Any = fixed) -> Sequence[int]:
-            return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
+    def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
+        return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
 
+    configs = list(_configs(config, kept, pick))
+    for after in configs:
+        try:
+            student = on_meta(cls, after)
+        except UserError as error:
+            refused = error
+            continue
         modules = counterparts(teacher, student, choose)
-        misfit = misfit_of(teacher, student, modules)
-        if not misfit:
-            return after, student, modules
+        now = misfit_of(teacher, student, modules)
+        misfit = misfit or now
+        if now:
+            continue
+        fitting.append((after, student, modules))
+        if len(configs) == 1 or inputs is None or one_pass(student, inputs) is not None:
+            return fitting[-1]
+    if fitting:
+        return fitting[0]
+    if refused is not None and not misfit:
+        raise refused
     raise UserError(f"the student's tensor {misfit} after this cut; keep other blocks (the last one, for a start)")
 
 
 def _configs(config: Mapping[str, Any], kept: Kept, pick: Pick) -> Iterator[dict[str, Any]]:
-    """The configs to try: counts lowered; then also the fields that list block numbers, renumbered."""
+    """The configs to try: counts lowered; then also the fields that list block numbers, renumbered or as many."""
     lowered = dict(config)
     for stack, blocks in kept.items():
         lowered = stack.in_config(lowered, blocks if isinstance(blocks, int) else len(blocks))
@@ -175,18 +198,13 @@ def _configs(config: Mapping[str, Any], kept: Kept, pick: Pick) -> Iterator[dict
         listed = {
             name: value
             for name, value in config.items()
-            if lowered[name] == value and _lists_blocks(value, stack.length)
+            if lowered[name] == value and lists_blocks(value, stack.length)
         }
-        if listed:
-            yield lowered | {
-                name: [k for k, block in enumerate(stay) if block in value] for name, value in listed.items()
-            }
-
-
-def _lists_blocks(value: Any, length: int) -> bool:
-    if not isinstance(value, list | tuple) or not value or not all(type(k) is int for k in value):
-        return False
-    return list(value) == sorted(set(value)) and value[0] >= 0 and value[-1] < length
+        if not listed:
+            continue
+        yield lowered | {name: [k for k, block in enumerate(stay) if block in value] for name, value in listed.items()}
+        # a pipeline may give something for each of the numbers
+        yield lowered | {name: evenly(len(stay), min(len(stay), len(value))) for name, value in listed.items()}
 
 
 def misfit_of(teacher: nn.Module, student: nn.Module, modules: Mapping[str, str]) -> str:

@@ -83,24 +83,43 @@ def _measured(
         if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= MAX_BLOCKS:
             continue
         stack = Stack(field, value, (), 0, entry)
-        lists = _shorter(network, cls, stack.in_config(config, value - 1))
+        lists = _shorter(network, cls, config, stack)
         if lists:
             size = sum(p.numel() for path in lists for p in network.get_submodule(path).parameters())
             found.append(replace(stack, lists=lists, parameters=size))
     return tuple(sorted(found, key=lambda stack: -stack.parameters))
 
 
-def _shorter(network: nn.Module, cls: type, config: Mapping[str, Any]) -> tuple[str, ...]:
-    try:
-        lowered = on_meta(cls, config)
-    except UserError:
-        return ()
-    before, after = lengths(network), lengths(lowered)
-    lists = tuple(path for path, length in before.items() if after.get(path, length) < length)
-    inside = tuple(f"{path}." for path in lists)
-    outside = [{k: v for k, v in shapes(n).items() if not k.startswith(inside)} for n in (network, lowered)]
-    # a width may change the number of some blocks as well; that is no stack
-    return lists if lists and outside[0] == outside[1] else ()
+def lists_blocks(value: Any, length: int) -> bool:
+    """Whether a config's value is a list of block numbers of a stack of that length.
+
+    >>> lists_blocks([0, 2], 3), lists_blocks([0, 3], 3), lists_blocks([1, 2, 2], 3)
+    (True, False, False)
+    """
+    if not isinstance(value, list | tuple) or not value or not all(type(k) is int for k in value):
+        return False
+    return list(value) == sorted(set(value)) and value[0] >= 0 and value[-1] < length
+
+
+def _shorter(network: nn.Module, cls: type, config: Mapping[str, Any], stack: Stack) -> tuple[str, ...]:
+    length = stack.length
+    fewer = stack.in_config(config, length - 1)
+    # some classes refuse the number of a block that is not there any more
+    named = {n: [k for k in v if k < length - 1] for n, v in config.items() if lists_blocks(v, length)}
+    for lowered in (fewer, {**fewer, **named}) if named else (fewer,):
+        try:
+            other = on_meta(cls, lowered)
+        except UserError:
+            continue
+        before, after = lengths(network), lengths(other)
+        lists = tuple(path for path, size in before.items() if after.get(path, size) < size)
+        inside = tuple(f"{path}." for path in lists)
+        outside = [{k: v for k, v in shapes(n).items() if not k.startswith(inside)} for n in (network, other)]
+        # a width may change the number of some blocks as well; that is no stack
+        if not lists or outside[0] != outside[1]:
+            return ()
+        return lists if lowered is fewer else tuple(path for path in lists if before[path] == length)
+    return ()
 
 
 def lengths(network: nn.Module) -> dict[str, int]:

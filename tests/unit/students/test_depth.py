@@ -15,6 +15,7 @@ from diffusers import (
     SD3Transformer2DModel,
     UNet2DConditionModel,
     WanTransformer3DModel,
+    WanVACETransformer3DModel,
 )
 
 from condistill.errors import UserError
@@ -111,6 +112,20 @@ def test_full_depth_is_the_teacher(cls: Any) -> None:
 def test_the_numbers_of_special_blocks_are_renumbered() -> None:
     plan = make_plan(NETWORKS[SD3Transformer2DModel][0], SD3Transformer2DModel, "keep=transformer_blocks:1,2,4,5")
     assert list(plan.config["dual_attention_layers"]) == [0, 1]
+
+
+def test_blocks_that_the_pipeline_gives_something_for_keep_their_number() -> None:
+    config = dict(num_attention_heads=1, attention_head_dim=12, num_layers=3, vace_layers=[0, 2], ffn_dim=16)
+    config |= dict(in_channels=4, out_channels=4, vace_in_channels=6, text_dim=8, freq_dim=8)
+    video = torch.zeros(1, 4, 2, 4, 4)
+    inputs = dict(hidden_states=video, timestep=torch.zeros(1), encoder_hidden_states=torch.zeros(1, 3, 8))
+    inputs |= dict(control_hidden_states=torch.zeros(1, 6, 2, 4, 4), control_hidden_states_scale=torch.ones(2))
+    found = find_stacks(WanVACETransformer3DModel, config)
+    assert [(stack.field, stack.lists) for stack in found] == [("num_layers", ("blocks",))]
+    plan = make_plan(config, WanVACETransformer3DModel, "depth=0.5", inputs=inputs)
+    assert plan.config["num_layers"] == 2 and list(plan.config["vace_layers"]) == [0, 1]
+    # without inputs they go with their blocks
+    assert list(make_plan(config, WanVACETransformer3DModel, "keep=blocks:0,1").config["vace_layers"]) == [0]
 
 
 def test_a_kept_list_is_kept_as_it_stands() -> None:
