@@ -21,9 +21,9 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
-from condistill.teacher.keys import example_keys, fillings, parameters_of
+from condistill.teacher.keys import SIZES, example_keys, fillings, parameters_of
 from condistill.teacher.leaves import flatten, lists_by_item
-from condistill.teacher.noisy import find_noisy, same
+from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, Runner, networks, samplers
 from condistill.teacher.timing import time_maps
@@ -34,20 +34,26 @@ Keys = tuple[Key, Key, Key]
 
 
 def calibrate(
-    pipeline: Any, component: str, call: Mapping[str, Any], *, keys: Sequence[Key] | None = None
+    pipeline: Any,
+    component: str,
+    call: Mapping[str, Any],
+    *,
+    keys: Sequence[Key] | None = None,
+    small_first: bool = False,
 ) -> Calibration:
     """The verified way to call the denoiser `component` inside `pipeline`.
 
     Args:
         call: the pipeline's own arguments that every call needs.
         keys: three different keys to calibrate with, where examples would not do.
+        small_first: prefer a short and small video to the size that the pipeline takes by itself.
 
     Raises:
         UserError: something could not be established; the message says what and what to pass.
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
     runner.network.eval()
-    runner, some, filled = _running(runner, [tuple(keys)] if keys else None)
+    runner, some, filled = _running(runner, [tuple(keys)] if keys else None, small_first=small_first)
     some = _same_negative(some)
     try:
         found = _calibrated(runner, some)
@@ -60,7 +66,12 @@ def calibrate(
             raise
         found = alone
     return replace(
-        found, keys=some, keys_given=keys is not None, placeholders=filled, time_range=_time_range(found.runner, some)
+        found,
+        keys=some,
+        keys_given=keys is not None,
+        placeholders=filled,
+        is_small=small_first and bool(set(SIZES) & set(filled)),
+        time_range=_time_range(found.runner, some),
     )
 
 
@@ -128,7 +139,9 @@ class NotRun(UserError):
         )
 
 
-def _running(runner: Runner, given: Sequence[tuple[Key, ...]] | None) -> tuple[Runner, Keys, tuple[str, ...]]:
+def _running(
+    runner: Runner, given: Sequence[tuple[Key, ...]] | None, *, small_first: bool
+) -> tuple[Runner, Keys, tuple[str, ...]]:
     """A runner that reaches the denoiser, the keys that it does it with, and the arguments filled with examples.
 
     Tried in turn: two keys and one at a time, as the call stands, with example pictures, and at smaller sizes.
@@ -139,7 +152,8 @@ def _running(runner: Runner, given: Sequence[tuple[Key, ...]] | None) -> tuple[R
     errors: list[Exception] = []
     for keys in given or example_keys(runner.pipeline, runner.network):
         own = keys[0] if isinstance(keys[0], Mapping) else {}
-        for more in fillings(runner.pipeline, runner.network, {**runner.call, **own}):
+        known = {**runner.call, **own}
+        for more in fillings(runner.pipeline, runner.network, known, small_first=small_first):
             for single in (False, True):
                 tried = replace(runner.with_call(**more), single=single)
                 try:
@@ -206,6 +220,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
     firsts = [_call_of_step(whole, step, runner.skip) for step in range(len(whole.times))]
     calls = [whole.leaves(k, lists) for k in firsts if k is not None]
+    check_given(noisy, calls, name)
     times = time_maps(calls, whole.times[: len(calls)], noisy, set(links), n, name)
     return Calibration(
         runner=runner,

@@ -33,7 +33,7 @@ class Calibration:
         links: arguments that are an upstream network's output -> (its name, path in its output).
         key_paths: arguments that belong to the key.
         bound_paths: arguments with rows per item that do not belong to the key.
-        bound: one item's rows of those, and at `path + "+"` what stands beside x_t.
+        bound: one item's rows of those, and at `path + "+"` what stands beside x_t or in its place.
         repeated: one item's entry of lists that do not belong to the key.
         constants: everything else.
         ragged: the arguments of the key whose shape depends on it -> the axes; they are padded at the end.
@@ -46,7 +46,8 @@ class Calibration:
         time_range: the scheduler's times at which this denoiser is called, where it is not called at all of them.
         keys: the three example keys.
         keys_given: whether they are a user's own.
-        placeholders: arguments that were filled with example pictures because the call gave none.
+        placeholders: arguments that were filled with example pictures or sizes because the call gave none.
+        is_small: at a size of our own, to be calibrated anew at the one that a call will have.
     """
 
     runner: Runner
@@ -72,6 +73,7 @@ class Calibration:
     keys: tuple[Key, ...] = ()
     keys_given: bool = False
     placeholders: tuple[str, ...] = ()
+    is_small: bool = False
 
     @property
     def call(self) -> Mapping[str, Any]:

@@ -36,11 +36,19 @@ _NOT_PICTURES = (
 _NOT_PICTURE_PARTS = ("embed", "scale", "latent", "processor", "strength", "guidance", "size", "noise", "width", "rate")
 MANY = 16  # sets of pictures that are tried
 PICTURE = 64  # side of an example picture where the pipeline does not say one
+FRAMES = 9  # of an example video: one more than a multiple of 4 and of 8, as autoencoders of videos want it
+SIZES = ("height", "width", "num_frames")
+_OF_SAMPLING = ("num_inference_steps", "output_type", "generator", "latents")
 
 
 def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
     """The parameters of the pipeline's call."""
     return {name: p for name, p in inspect.signature(type(pipeline).__call__).parameters.items() if name != "self"}
+
+
+def recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The call without what matters to sampling alone."""
+    return {name: value for name, value in (call or {}).items() if name not in _OF_SAMPLING}
 
 
 def key_arguments(pipeline: Any, keys: Sequence[Key], *, single: bool = False) -> dict[str, Any]:
@@ -140,25 +148,40 @@ def examples_among(keys: Iterable[Key]) -> tuple[Key, Key, Key] | None:
     return (some[0], some[1], some[2 % len(some)]) if len(some) > 1 else None
 
 
-def fillings(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def fillings(
+    pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any], *, small_first: bool = False
+) -> Iterator[dict[str, Any]]:
     """Arguments to add to `call` until the pipeline runs: nothing, then smaller sizes and example pictures.
 
     The size that a pipeline takes by itself comes last: with pictures of our own nothing depends on it yet.
+
+    Args:
+        small_first: a video that would be long by itself is tried short and small before anything else.
     """
     parameters = parameters_of(pipeline)
-    yield {}
-    sizes: list[dict[str, Any]] = []
+    frames = _few_frames(parameters, call)
+    is_long = small_first and bool(frames)
+    if not is_long:
+        yield {}
+    sizes: list[dict[str, Any]] = [frames] if frames else []
     if {"height", "width"} <= set(parameters) and not {"height", "width"} & set(call):
         binning = {"use_resolution_binning": False} if "use_resolution_binning" in parameters else {}
         sides = dict.fromkeys(side for side in (_side(pipeline, network), PICTURE, 32, 128, 256) if side)
-        sizes = [{"height": side, "width": side, **binning} for side in sides]
+        sizes = [{"height": side, "width": side, **binning, **frames} for side in sides]
     for size in (*sizes, {}):
         height, width = _size(pipeline, network, {**call, **size})
         names = [name for name in parameters if name not in call and _takes_picture(name)]
         pictures = {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
         for some in _subsets(pictures):
-            if size or some:
+            if size or some or is_long:
                 yield {**size, **some}
+
+
+def _few_frames(parameters: Mapping[str, inspect.Parameter], call: Mapping[str, Any]) -> dict[str, int]:
+    """FRAMES for a pipeline that makes more by itself, where the call does not say how many."""
+    usual = parameters["num_frames"].default if "num_frames" in parameters else None
+    is_long = isinstance(usual, int) and usual > FRAMES and "num_frames" not in call
+    return {"num_frames": FRAMES} if is_long else {}
 
 
 def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -185,7 +208,7 @@ def picture(name: str, number: int, height: int, width: int) -> Any:
         half.paste(255, (0, 0, width // 2, height))
         return half
     if "video" in name or "frames" in name:
-        return [picture("image", number + 31 * k, height, width) for k in range(9)]
+        return [picture("image", number + 31 * k, height, width) for k in range(FRAMES)]
     small = torch.randint(0, 255, (8, 8, 3), generator=generator(number, "picture", 0), dtype=torch.uint8)
     return Image.fromarray(small.numpy()).resize((width, height), Image.Resampling.BICUBIC)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from condistill.teacher.leaves import Leaves
 
 # relative; recorded values went through half precision at most once between two runs of the same pipeline
 TOLERANCE = 2e-3
+FEWEST = 0.01  # of the places of an item that are x_t where others are given
 
 
 def same(a: Any, b: Any) -> bool:
@@ -65,6 +66,7 @@ class Noisy:
         total: length of the axis, x_t and the rest.
         blocks: times that the batch is repeated.
         is_list: the argument is a list with one entry per item.
+        given: where in the item something else stands in x_t's place (a first frame that is given); None if nowhere.
     """
 
     shape: tuple[int, ...]
@@ -73,6 +75,12 @@ class Noisy:
     total: int = 0
     blocks: int = 1
     is_list: bool = False
+    given: Tensor | None = None
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether anything stands beside x_t or in its place."""
+        return self.axis is not None or self.given is not None
 
     @property
     def length(self) -> int:
@@ -80,15 +88,21 @@ class Noisy:
         return self.shape[self.axis] if self.axis is not None else 0
 
     def extra(self, rows: Tensor) -> Tensor:
-        """What stands beside x_t in (b, ...) recorded rows."""
+        """What stands beside x_t in (b, ...) recorded rows, or in its place with zeros elsewhere."""
+        if self.given is not None:
+            return torch.where(self.given.to(rows.device), rows, torch.zeros_like(rows))
         assert self.axis is not None
         axis, end = self.axis + 1, self.start + self.length
         parts = [rows.narrow(axis, 0, self.start), rows.narrow(axis, end, rows.shape[axis] - end)]
         return torch.cat(parts, dim=axis)
 
     def filled(self, x_t: Tensor, extra: Tensor | None) -> Tensor:
-        """x_t (b, *shape) with what stands beside it, (b, ...)."""
-        if self.axis is None or extra is None:
+        """x_t (b, *shape) with what stands beside it or in its place, (b, ...)."""
+        if extra is None:
+            return x_t
+        if self.given is not None:
+            return torch.where(self.given.to(x_t.device), extra, x_t)
+        if self.axis is None:
             return x_t
         axis = self.axis + 1
         before, after = (
@@ -132,6 +146,41 @@ def find_noisy(leaves: Leaves, sample: Tensor, n: int, name: str) -> tuple[View,
     Raises:
         UserError: no argument of the denoiser itself is the sample in any layout.
     """
+    for compared in (_compared, _compared_in_part):
+        view, found = _search(leaves, sample, n, compared)
+        if view is not None:
+            break
+    if view is None or all(":" in path for path in found):
+        shapes = ", ".join(f"{p} {tuple(v.shape)}" for p, v in leaves.items() if isinstance(v, Tensor) and v.ndim > 1)
+        raise UserError(
+            f"no argument of {name} is the scheduler's sample {tuple(sample.shape)}, scaled, doubled, packed or with "
+            f"more beside it; it got {shapes}: this pipeline is not supported"
+        )
+    return view, found
+
+
+def check_given(found: Mapping[str, Noisy], calls: Sequence[Leaves], name: str) -> None:
+    """Nothing, if what stands in x_t's place is the same in every step.
+
+    Args:
+        found: from `find_noisy`.
+        calls: leaves of one call per step.
+
+    Raises:
+        UserError: it is another from step to step.
+    """
+    for path, noisy in found.items():
+        if noisy.given is None:
+            continue
+        first, *later = [noisy.extra(rows) for rows in (stacked(call[path]) for call in calls) if rows is not None]
+        if not all(same(first, one) for one in later):
+            raise UserError(
+                f"what stands in place of x_t in argument {path!r} of {name} changes from step to step; this pipeline "
+                "is not supported"
+            )
+
+
+def _search(leaves: Leaves, sample: Tensor, n: int, compared: Any) -> tuple[View | None, dict[str, Noisy]]:
     found: dict[str, Noisy] = {}
     view: View | None = None
     # the denoiser's own arguments first: they decide the layout
@@ -140,18 +189,12 @@ def find_noisy(leaves: Leaves, sample: Tensor, n: int, name: str) -> tuple[View,
         if rows is None or rows.shape[0] % n or not bool(rows.isfinite().all()):
             continue
         for layout in [view] if view is not None else _views(sample, n, rows):
-            noisy = _compared(rows, layout(sample.double(), n), n)
+            noisy = compared(rows, layout(sample.double(), n), n)
             if noisy is not None:
                 is_list = isinstance(leaves[path], list | tuple)
                 found[path] = replace(noisy, is_list=is_list)
                 view = layout
                 break
-    if view is None or all(":" in path for path in found):
-        shapes = ", ".join(f"{p} {tuple(v.shape)}" for p, v in leaves.items() if isinstance(v, Tensor) and v.ndim > 1)
-        raise UserError(
-            f"no argument of {name} is the scheduler's sample {tuple(sample.shape)}, scaled, doubled, packed or with "
-            f"more beside it; it got {shapes}: this pipeline is not supported"
-        )
     return view, found
 
 
@@ -188,6 +231,17 @@ def _compared(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
         if _is_scaled(blocks.narrow(axis + 2, start, length), wanted):
             return Noisy(shape, axis, start, rows.shape[axis + 1], len(blocks))
     return None
+
+
+def _compared_in_part(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
+    """How `rows` (k n, ...) hold `wanted` (n, ...) in the same places of every item, with others given."""
+    if rows.shape[1:] != wanted.shape[1:]:
+        return None
+    equal = (rows.unflatten(0, (-1, n)) == wanted.to(rows.dtype)).all(dim=0).all(dim=0)
+    # noise is equal to nothing else by chance, so few places would prove it; a mask of zeros proves nothing
+    if equal.double().mean() < FEWEST or not bool(wanted[:, equal].any()):
+        return None
+    return Noisy(tuple(wanted.shape[1:]), blocks=rows.shape[0] // n, given=~equal)
 
 
 def _is_scaled(blocks: Tensor, wanted: Tensor) -> bool:

@@ -90,10 +90,10 @@ def _beside_a_long_key(found: Calibration, keys: tuple[Key, Key, Key]) -> Calibr
 
 
 def with_extras(found: Calibration, leaves: Leaves) -> Leaves:
-    """The leaves, and what stands beside x_t as leaves of their own: `path + "+"`."""
+    """The leaves, and what stands beside x_t or in its place as leaves of their own: `path + "+"`."""
     extras = {}
     for path, noisy in found.noisy.items():
-        if noisy.axis is not None and leaves.get(path) is not None:
+        if noisy.has_extra and leaves.get(path) is not None:
             rows = torch.stack(list(leaves[path])) if noisy.is_list else leaves[path]
             extras[f"{path}+"] = noisy.extra(rows)
     return leaves | extras

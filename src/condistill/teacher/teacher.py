@@ -27,14 +27,12 @@ from condistill.teacher.calling import call_arguments, prediction, stacked_rows
 from condistill.teacher.condition import Condition
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
-from condistill.teacher.keys import examples_among
+from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.running import check_samplers, exchanged
 from condistill.teacher.sampling import Samples, joined, sample_once
 
 if TYPE_CHECKING:
     from condistill.students import StudentPlan
-
-CALL_OF_SAMPLING = ("num_inference_steps", "output_type", "generator", "latents")
 
 
 class Teacher:
@@ -97,7 +95,8 @@ class Teacher:
         if keys and not examples:
             raise UserError("keys= to calibrate with got no two different ones; give at least two")
         try:
-            found: Calibration | NotRun = calibrate(pipeline, component, _recording_call(call), keys=examples)
+            wanted = recording_call(call)
+            found: Calibration | NotRun = calibrate(pipeline, component, wanted, keys=examples, small_first=True)
         except NotRun as error:
             if call or keys:
                 raise
@@ -162,13 +161,13 @@ class Teacher:
             keys: those that will be encoded. Where they say other arguments than the example keys did (a picture beside
                 the prompt), what belongs to the key is established anew with some of them.
         """
-        wanted, found = _recording_call(call), self._calibration
+        wanted, found = recording_call(call), self._calibration
         if isinstance(found, NotRun):
             again = calibrate(self.pipeline, self.component, wanted, keys=examples_among(keys))
             return Teacher(self.pipeline, self.component, again, plan=self.plan)
         changed = [name for name, value in wanted.items() if not found.says(name, value)]
         examples = None if found.knows(keys) else examples_among(keys)
-        if not changed and examples is None:
+        if not changed and examples is None and not found.is_small:
             return self
         # pictures that were given before stay; our own examples may have another size than what is given now
         given = {n: v for n, v in found.call.items() if n not in found.placeholders and not is_plain(v)}
@@ -273,7 +272,7 @@ class Teacher:
         """
         keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
-        if isinstance(self._calibration, NotRun):
+        if isinstance(self._calibration, NotRun) or self._calibration.is_small:
             return self.with_call(call, keys).sample(keys, seed=seed, call=call, output=output, batch=batch)
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
@@ -294,7 +293,3 @@ class Teacher:
         if self._hash is None:
             self._hash = pipeline_hash(self.pipeline)
         return self._hash
-
-
-def _recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (call or {}).items() if name not in CALL_OF_SAMPLING}

@@ -13,10 +13,11 @@ from condistill import Teacher, UserError
 from condistill.cache.values import is_plain, plain, restored
 from condistill.teacher.keys import examples_among, key_names
 from condistill.teacher.leaves import lists_by_item, rows_of
-from condistill.teacher.noisy import find_noisy
+from condistill.teacher.noisy import check_given, find_noisy
 from condistill.teacher.recording import Watch
 from condistill.teacher.timing import time_maps
 from tests import tiny
+from tests.tiny.videos import wan
 
 SAMPLE = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -41,6 +42,21 @@ def test_x_t_is_found_in_any_layout(given: Any, shape: tuple[int, ...], axis: in
     assert list(found) == ["x"]
     assert (found["x"].shape, found["x"].axis, found["x"].blocks) == (shape, axis, blocks)
     assert view(SAMPLE, 2).shape == (2, *shape)
+
+
+def test_frames_that_are_given_stand_in_x_t_and_stay_bound() -> None:
+    video, frame = torch.randn(2, 4, 3, 6, 6), torch.randn(4, 6, 6)
+    given = video.clone()
+    given[:, :, 0] = frame
+    _, found = find_noisy({"text": torch.randn(2, 7, 8), "sample": given}, video, 2, "Net")
+    noisy = found["sample"]
+    assert list(found) == ["sample"] and noisy.shape == (4, 3, 6, 6)
+    x_t = torch.randn(5, 4, 3, 6, 6)
+    filled = noisy.filled(x_t, noisy.extra(given)[:1].expand(5, -1, -1, -1, -1))
+    assert torch.equal(filled[:, :, 1:], x_t[:, :, 1:]) and torch.equal(filled[3, :, 0], frame)
+    check_given(found, [{"sample": given}, {"sample": given.clone()}], "Net")
+    with pytest.raises(UserError, match="in place of x_t in argument 'sample' of Net changes"):
+        check_given(found, [{"sample": given}, {"sample": 2 * given}], "Net")
 
 
 def test_frames_that_are_stepped_one_by_one_are_put_together() -> None:
@@ -126,6 +142,16 @@ def test_a_pipeline_that_needs_arguments_waits_for_the_call_that_brings_them(tmp
         teacher.encode(list(case.keys[:1]))
     cache = generate(teacher, list(case.keys), out=tmp_path / "d", call={**case.call(), "num_inference_steps": 2})
     assert len(cache) == 3
+
+
+def test_a_long_video_is_calibrated_short_until_a_call_says_its_size() -> None:
+    teacher = Teacher.from_pipeline(wan())
+    assert teacher.calibration.is_small and teacher.latent_shape == (16, 3, 8, 8)
+    called = teacher.with_call({"height": 16, "width": 32, "num_frames": 5, "num_inference_steps": 2})
+    assert not called.calibration.is_small and called.latent_shape == (16, 2, 2, 4)
+    assert called.with_call({"height": 16, "width": 32, "num_frames": 5}) is called
+    # what a call leaves unsaid is the pipeline's own
+    assert teacher.with_call({"height": 16, "width": 16}).latent_shape == (16, 21, 2, 2)
 
 
 @pytest.mark.parametrize("component", [None, "unet"])
