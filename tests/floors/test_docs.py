@@ -71,7 +71,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_source_names_only_pages_that_are_here() -> None:
-    pages = {"notes.md", *(page.name for page in PAGES)}  # notes.md: of a run folder
+    pages = {"notes.md", "ablation.md", *(page.name for page in PAGES)}  # the first two: of a run and a grid
     named = {
         f"{path.relative_to(ROOT)}: {page}"
         for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]

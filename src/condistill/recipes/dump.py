@@ -11,12 +11,13 @@ from condistill.errors import UserError
 from condistill.files import write_atomic
 from condistill.recipes import strict_yaml
 from condistill.recipes.load import FILE
-from condistill.recipes.schema import Recipe
+from condistill.recipes.schema import Recipe, checked
 from condistill.versions import versions
 
 _OURS = ("# the recipe of this run", "# written by")
 
-# what may change between two calls of one run: how long, how much is said and kept, and how the same batch is cut.
+# what may change between two calls of one run: how long, how much is said and kept, how the same batch is cut, and
+# where D lies (that it is the same D is checked by its manifest).
 # The training part is condistill.train.options.FREE_TO_CHANGE; a test keeps them equal.
 MAY_CHANGE = (
     "train.steps",
@@ -25,6 +26,7 @@ MAY_CHANGE = (
     "train.keep_checkpoints",
     "train.micro_batch",
     "data.batch",
+    "data.cache",
 )
 
 
@@ -83,6 +85,21 @@ def claim(out: str | Path, recipe: Recipe, *, comments: str = "") -> Path:
     """
     out = Path(out)
     file = out / FILE
+    changed = refuse_others(out, recipe)
+    if not file.exists():
+        write_atomic(file, dump_recipe(recipe, comments=comments))
+    elif changed:
+        write_atomic(file, dump_recipe(recipe, comments=opening_comments(file.read_text(encoding="utf-8"))))
+    return out
+
+
+def refuse_others(out: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
+    """What differs, without effect on any number, between the recipe that `out` holds and this one; nothing is written.
+
+    Raises:
+        UserError: as `claim`.
+    """
+    file = out / FILE
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the run with --out")
     if not file.exists():
@@ -90,18 +107,16 @@ def claim(out: str | Path, recipe: Recipe, *, comments: str = "") -> Path:
             raise UserError(
                 f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out"
             )
-        write_atomic(file, dump_recipe(recipe, comments=comments))
-        return out
-    old, new = strict_yaml.read(file), _plain(recipe.model_dump(mode="python"))
-    changed = differences(old, new)
+        return {}
+    # checked, so that a recipe written before a key existed has that key's default
+    old = checked(strict_yaml.read(file), name=str(file))
+    changed = differences(_plain(old.model_dump(mode="python")), _plain(recipe.model_dump(mode="python")))
     serious = {key: pair for key, pair in changed.items() if _unprefixed(key) not in MAY_CHANGE}
     if serious:
         raise UserError(
             f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out"
         )
-    if changed:
-        write_atomic(file, dump_recipe(recipe, comments=opening_comments(file.read_text(encoding="utf-8"))))
-    return out
+    return changed
 
 
 def _unprefixed(key: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +57,7 @@ class Run:
         comments: the lines that the recipe opened with, kept in the run folder.
         say: is told of stages that are done already.
         progress: whether the stages show progress.
+        store: folder in which the teacher's samples of the evaluation are kept for other runs of the same evaluation.
 
     Raises:
         UserError: a name in the recipe does not exist, or the folder holds something else.
@@ -70,12 +71,13 @@ class Run:
         comments: str = "",
         say: Callable[[str], None] = lambda text: None,
         progress: bool = True,
+        store: Path | None = None,
     ):
         check(recipe)
         self.recipe, self.out, self.progress = recipe, claim(out, recipe, comments=comments), progress
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
-        self._say = say
+        self._say, self._store = say, store
         self._made: Cache | None = None
 
     @cached_property
@@ -116,7 +118,7 @@ class Run:
                 self._train(arm)
         return {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
 
-    def _d(self) -> Cache:
+    def data(self) -> Cache:
         """D, made in this process if it was not yet."""
         self._made = self._made or self.cache()
         return self._made
@@ -126,7 +128,7 @@ class Run:
 
         recipe = arm.recipe
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
-        cache = self._d()
+        cache = self.data()
         distill(
             self.teacher, make_student(recipe, self.teacher, cache), cache, corpus=recipe.data.corpus,
             p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
@@ -141,7 +143,7 @@ class Run:
         wanted = self.recipe.evaluate
         if wanted is None:
             return None
-        inputs = self._inputs()
+        inputs = _inputs(self.recipe, self.arms, self.out)
         if _inputs_of(self.out / RESULTS) == inputs:
             self._skip("evaluation", RESULTS)
             return Results.load(self.out)
@@ -154,7 +156,7 @@ class Run:
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
             call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid,
-            progress=self.progress,
+            latency=wanted.latency, progress=self.progress, store=self._store,
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": inputs})
         write_json(self.out / RESULTS, results.to_json())
@@ -179,13 +181,6 @@ class Run:
     def _skip(self, stage: str, how: str) -> None:
         self.done_before.append(stage)
         self._say(f"{stage}: done before ({how})")
-
-    def _inputs(self) -> dict[str, str]:
-        """What the scores depend on, as hashes: the evaluation's settings and every student's files."""
-        assert self.recipe.evaluate is not None
-        settings = {"teacher": self.recipe.teacher.model_dump(), "evaluate": self.recipe.evaluate.model_dump()}
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-        return {"settings": digest} | {arm.name: _folder_hash(self.out / arm.folder / STUDENT) for arm in self.arms}
 
 
 def load_teacher(recipe: Recipe) -> Teacher:
@@ -247,6 +242,14 @@ def is_trained(arm: Arm, out: Path) -> bool:
     return last.get("event") == "end" and last.get("step") == arm.recipe.train.steps
 
 
+def is_finished(recipe: Recipe, out: Path) -> bool:
+    """Whether all students are trained and their scores are those of these students; nothing is loaded."""
+    every = arms(recipe)
+    if not all(is_trained(arm, out) for arm in every):
+        return False
+    return recipe.evaluate is None or _inputs_of(out / RESULTS) == _inputs(recipe, every, out)
+
+
 def _student(arm: Arm) -> str:
     return arm.name if arm.name == "student" else f"student {arm.name}"
 
@@ -261,6 +264,14 @@ def _folder_hash(folder: Path) -> str:
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
     parts = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _inputs(recipe: Recipe, every: Sequence[Arm], out: Path) -> dict[str, str]:
+    """What the scores depend on, as hashes: the evaluation's settings and every student's files."""
+    assert recipe.evaluate is not None
+    settings = {"teacher": recipe.teacher.model_dump(), "evaluate": recipe.evaluate.model_dump()}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+    return {"settings": digest} | {arm.name: _folder_hash(out / arm.folder / STUDENT) for arm in every}
 
 
 def _inputs_of(results: Path) -> Any:

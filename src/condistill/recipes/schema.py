@@ -133,6 +133,7 @@ class EvaluateSection(Section):
     seed: Seed = 1
     call: dict[str, Any] = {}
     grid: Annotated[int, Field(ge=0)] = 8
+    latency: bool = True
 
 
 class Recipe(Section):

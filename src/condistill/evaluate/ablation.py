@@ -1,0 +1,268 @@
+"""The results of a grid of runs: what each cell scored, and mean and interval over training seeds.
+
+The intervals here are those of training again with another seed, which the intervals inside one run do not cover.
+
+>>> spread = over_seeds([0.8, 0.9, 1.0])
+>>> round(spread.mean, 2), round(spread.low, 2), round(spread.high, 2)
+(0.9, 0.65, 1.15)
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from condistill.errors import UserError
+from condistill.evaluate.results import ModelResult
+from condistill.files import read_json
+
+SCHEMA = 1
+FILE = "ablation.json"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Numbers of several training seeds: the mean and its 95 % interval by Student's t; None for a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    values: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The spread as JSON types."""
+        return {"mean": self.mean, "low": self.low, "high": self.high, "values": list(self.values)}
+
+
+Spreads = Mapping[str, Mapping[str, Spread]]  # group -> metric -> spread
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Mean and interval of one number over seeds."""
+    mean, count = statistics.fmean(values), len(values)
+    if count < 2:
+        return Spread(mean, None, None, tuple(values))
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(values) / math.sqrt(count)
+    return Spread(mean, mean - half, mean + half, tuple(values))
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell of the grid.
+
+    Attributes:
+        name: of its run folder.
+        labels: axis -> the value's label.
+        seed: of its training.
+        models: its trained students with their scores; empty while the cell is not done.
+        train_seconds: how long they were trained in all.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    seed: int
+    models: tuple[ModelResult, ...] = ()
+    train_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination of values over its seeds.
+
+    Attributes:
+        labels: axis -> label.
+        model: the student's name; more than one where cells hold comparisons.
+        seeds: those that are done.
+        groups: group -> metric -> spread.
+        by_time: group -> metric -> one (u, spread) per noise level, for metrics that have them.
+        parameters, macs: of the student.
+    """
+
+    labels: Mapping[str, str]
+    model: str
+    seeds: tuple[int, ...]
+    groups: Spreads
+    by_time: Mapping[str, Mapping[str, Sequence[tuple[float, Spread]]]]
+    parameters: int | None
+    macs: Mapping[str, int] | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A combination minus the one with the first value on the first axis, paired by seed."""
+
+    labels: Mapping[str, str]
+    baseline: Mapping[str, str]
+    model: str
+    groups: Spreads
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A grid and what is known of it so far.
+
+    Attributes:
+        recipe, overrides: what every cell is made from.
+        axes: key -> labels of its values, in order.
+        seeds: training seeds.
+        cells: all cells, done or not.
+        teacher: the teacher's scores; None before the first cell is done.
+        protocol: how it was measured, as in results.json.
+        machines: the kinds of machine that measured.
+    """
+
+    recipe: str
+    overrides: tuple[str, ...]
+    axes: Mapping[str, tuple[str, ...]]
+    seeds: tuple[int, ...]
+    cells: tuple[CellResult, ...]
+    teacher: ModelResult | None = None
+    protocol: Mapping[str, Any] | None = None
+    machines: tuple[str, ...] = ()
+
+    def rows(self) -> list[Row]:
+        """One row per combination and student, in the order of the grid; combinations without a finished cell are
+        left out."""
+        found: dict[tuple[str, ...], list[tuple[CellResult, ModelResult]]] = {}
+        for cell in self.cells:
+            for model in cell.models:
+                found.setdefault((*cell.labels.values(), model.name), []).append((cell, model))
+        return [_row(members) for members in found.values()]
+
+    def differences(self) -> list[Difference]:
+        """Every row against the row with the first value of the first axis and the same others, on shared seeds."""
+        if not self.axes:
+            return []
+        first, labels = next(iter(self.axes.items()))
+        by_place = {(*cell.labels.values(), cell.seed): cell for cell in self.cells if cell.models}
+        found = []
+        for row in self.rows():
+            base = {**row.labels, first: labels[0]}
+            seeds = [s for s in row.seeds if (*base.values(), s) in by_place]
+            if row.labels[first] == labels[0] or not seeds:
+                continue
+            own = [_model(by_place[(*row.labels.values(), s)], row.model) for s in seeds]
+            theirs = [_model(by_place[(*base.values(), s)], row.model) for s in seeds]
+            pairs = [(a, b) for a, b in zip(own, theirs, strict=True) if a is not None and b is not None]
+            if pairs:
+                groups = _spreads([a for a, _ in pairs], [b for _, b in pairs])
+                found.append(Difference(row.labels, base, row.model, groups))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of ablation.json."""
+        return {
+            "schema": SCHEMA,
+            "recipe": self.recipe,
+            "overrides": list(self.overrides),
+            "axes": {key: list(labels) for key, labels in self.axes.items()},
+            "seeds": list(self.seeds),
+            "machines": list(self.machines),
+            "protocol": None if self.protocol is None else dict(self.protocol),
+            "teacher": None if self.teacher is None else self.teacher.to_json(),
+            "rows": [_row_json(row) for row in self.rows()],
+            "differences": [
+                {"values": dict(d.labels), "baseline": dict(d.baseline), "model": d.model, "groups": _json(d.groups)}
+                for d in self.differences()
+            ],
+            "cells": [_cell_json(cell) for cell in self.cells],
+        }
+
+    @classmethod
+    def from_json(cls, obj: Any) -> Ablation:
+        """The ablation that `to_json` wrote; rows and differences follow from the cells.
+
+        Raises:
+            UserError: another schema, or parts are missing.
+        """
+        if not isinstance(obj, Mapping) or obj.get("schema") != SCHEMA:
+            got = obj.get("schema") if isinstance(obj, Mapping) else type(obj).__name__
+            raise UserError(f"{FILE} has schema {got!r}, wanted {SCHEMA}; run condistill ablate again")
+        try:
+            cells = tuple(
+                CellResult(c["name"], dict(c["values"]), c["seed"],
+                           tuple(map(ModelResult.from_json, c["models"])), c["train_seconds"])
+                for c in obj["cells"]
+            )  # fmt: skip
+            teacher = ModelResult.from_json(obj["teacher"]) if obj["teacher"] else None
+            axes = {key: tuple(labels) for key, labels in obj["axes"].items()}
+            return cls(obj["recipe"], tuple(obj["overrides"]), axes, tuple(obj["seeds"]), cells, teacher,
+                       obj["protocol"], tuple(obj["machines"]))  # fmt: skip
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{FILE} is incomplete (at {error}); run condistill ablate again") from error
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Ablation:
+        """The ablation in a grid's folder."""
+        return cls.from_json(read_json(Path(folder) / FILE))
+
+
+def _model(cell: CellResult, name: str) -> ModelResult | None:
+    return next((model for model in cell.models if model.name == name), None)
+
+
+def _row(members: Sequence[tuple[CellResult, ModelResult]]) -> Row:
+    (cell, model), models = members[0], [model for _, model in members]
+    return Row(
+        labels=cell.labels,
+        model=model.name,
+        seeds=tuple(one.seed for one, _ in members),
+        groups=_spreads(models),
+        by_time=_by_time(models),
+        parameters=model.parameters,
+        macs=model.macs,
+    )
+
+
+def _spreads(models: Sequence[ModelResult], minus: Sequence[ModelResult] = ()) -> Spreads:
+    """Group -> metric -> spread of the scores, or of their differences to those of `minus`."""
+    found: dict[str, dict[str, Spread]] = {}
+    for group, scores in models[0].groups.items():
+        for name in scores:
+            values = [model.groups[group][name].value for model in models]
+            others = [model.groups[group][name].value for model in minus] or [0.0] * len(values)
+            spread = over_seeds([a - b for a, b in zip(values, others, strict=True)])
+            found.setdefault(group, {})[name] = spread
+    return found
+
+
+def _by_time(models: Sequence[ModelResult]) -> dict[str, dict[str, list[tuple[float, Spread]]]]:
+    found: dict[str, dict[str, list[tuple[float, Spread]]]] = {}
+    for group, scores in models[0].groups.items():
+        for name, score in scores.items():
+            levels = [[level["value"] for level in model.groups[group][name].by_time] for model in models]
+            if score.by_time:
+                rows = zip(score.by_time, zip(*levels, strict=True), strict=True)
+                found.setdefault(group, {})[name] = [(level["u"], over_seeds(values)) for level, values in rows]
+    return found
+
+
+def _json(groups: Spreads) -> dict[str, Any]:
+    return {group: {name: one.to_json() for name, one in by_name.items()} for group, by_name in groups.items()}
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    groups = _json(row.groups)
+    for group, by_name in row.by_time.items():
+        for name, levels in by_name.items():
+            groups[group][name]["by_time"] = [{"u": u, **spread.to_json()} for u, spread in levels]
+    return {"values": dict(row.labels), "model": row.model, "seeds": list(row.seeds), "groups": groups,
+            "parameters": row.parameters, "macs": None if row.macs is None else dict(row.macs)}  # fmt: skip
+
+
+def _cell_json(cell: CellResult) -> dict[str, Any]:
+    return {
+        "name": cell.name,
+        "values": dict(cell.labels),
+        "seed": cell.seed,
+        "done": bool(cell.models),
+        "train_seconds": cell.train_seconds,
+        "models": [model.to_json() for model in cell.models],
+    }
