@@ -10,8 +10,6 @@ REFUSED: dict[str, str] = {
     "flux2-klein-kv": "changes from step to step",
     "sd-latent-upscale": "no affine map",
     "z-image-controlnet-inpaint": "is the scheduler's sample",
-    "bria-fibo": "depends on the key and cannot be padded",
-    "bria-fibo-edit": "depends on the key and cannot be padded",
     "amused": "AmusedScheduler",
     "amused-img2img": "AmusedScheduler",
     "amused-inpaint": "AmusedScheduler",
@@ -19,7 +17,7 @@ REFUSED: dict[str, str] = {
     "sd-paradigms": "could not be run",
 }
 
-_FED = "does not run"  # a ControlNet feeds every layer of the teacher, and a student has fewer
+_FED = "does not run"  # a ControlNet or a text encoder feeds every layer of the teacher, and a student has fewer
 # case -> what the refusal of its student says
 NOT_CUT: dict[str, str] = {
     "sd-controlnet": _FED,
@@ -36,6 +34,8 @@ NOT_CUT: dict[str, str] = {
     "sdxl-controlnet-union-img2img": _FED,
     "sdxl-controlnet-union-inpaint": _FED,
     "hunyuan-dit-controlnet": "number of controls",
+    "bria-fibo": _FED,
+    "bria-fibo-edit": _FED,
     "sd-controlnet-xs": "cuts nothing",
 }
 

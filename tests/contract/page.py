@@ -36,8 +36,9 @@ for every x_t.
 
 NOTES = """
 Notes: *padded*: keys of different length are padded, and the denoiser was seen to answer the same. *beside a long
-key*: every key is encoded together with a long one, so that all have one length. *one at a time*: the pipeline takes,
-or gets right, one key per call. *own size only*: no smaller student fits what its pipeline feeds it (see below).
+key*: every key is encoded together with a long one, so that all have one length. *by length*: only keys of one length
+are given to the denoiser together. *one at a time*: the pipeline takes, or gets right, one key per call. *own size
+only*: no smaller student fits what its pipeline feeds it (see below).
 
 """
 
@@ -47,7 +48,7 @@ def line(case: Case, teacher: Teacher) -> str:
     found, pipeline = teacher.calibration, type(teacher.pipeline).__name__.removesuffix("Pipeline")
     notes = []
     if found.ragged:
-        notes.append("padded")
+        notes.append("by length" if found.by_length else "padded")
     if found.companion is not None:
         notes.append("beside a long key")
     if found.runner.single:

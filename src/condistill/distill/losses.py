@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.distances import mse_per_sample
 from condistill.maths.noise_path import FlowPath, NoisePath
+from condistill.teacher.condition import in_order
 
 
 @dataclass(frozen=True)
@@ -49,24 +50,35 @@ class Terms:
     task: Float[Tensor, " b"] | None = None
 
 
-def combine(
+@dataclass(frozen=True)
+class Differences:
+    """Per sample and with gradient, what a loss is made of.
+
+    Attributes:
+        output: (b,) MSE between the predictions.
+        taps: name of the teacher's module -> (b,) MSE between the features.
+        task: (b,) MSE to the true target; None without a task loss.
+    """
+
+    output: Float[Tensor, " b"]
+    taps: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
+    task: Float[Tensor, " b"] | None = None
+
+
+def differences(
     student_out: Tensor,
     teacher_out: Tensor,
     features: Mapping[str, tuple[Tensor, Tensor]],
     *,
-    weights: LossWeights,
-    task: tuple[Tensor, Tensor] | None = None,
-) -> Terms:
-    """L = w_out mean_b MSE(student, teacher) + w_feat sum_taps mean_b MSE(feature_s, feature_t) + w_task L_task.
-
-    Everything is computed in float32.
+    target: Tensor | None = None,
+) -> Differences:
+    """Mean squared differences of each sample, in float32.
 
     Args:
         student_out: (b, *out).
         teacher_out: (b, *out).
         features: tap -> (student's, teacher's) features of equal shape.
-        weights: of the terms.
-        task: target (b, *latent) and a (b,) mask of the samples that have one.
+        target: (b, *latent) of the task loss.
 
     Raises:
         ValueError: two features of different shapes.
@@ -76,18 +88,43 @@ def combine(
             raise ValueError(f"tap {name!r}: student {tuple(student.shape)} against teacher {tuple(teacher.shape)}")
     output = mse_per_sample(student_out, teacher_out)
     by_tap = {name: feature_mse(*pair, num_samples=len(output)) for name, pair in features.items()}
-    loss = weights.output * output.mean()
-    for value in by_tap.values():
+    # a learned-variance network returns more channels than the target has; the first ones are its prediction
+    task = None if target is None else mse_per_sample(student_out[:, : target.shape[1]], target)
+    return Differences(output, by_tap, task)
+
+
+def joined(parts: Sequence[Differences], groups: Sequence[Tensor | slice]) -> Differences:
+    """The differences of all b samples, from those of groups of them.
+
+    Args:
+        parts: one a group.
+        groups: the numbers of its samples in the batch; a slice where one group has them all.
+    """
+    by_tap = {name: in_order([part.taps[name] for part in parts], groups) for name in parts[0].taps}
+    task = [part.task for part in parts if part.task is not None]
+    return Differences(
+        in_order([part.output for part in parts], groups), by_tap, in_order(task, groups) if task else None
+    )
+
+
+def combine(found: Differences, *, weights: LossWeights, mask: Tensor | None = None) -> Terms:
+    """L = w_out mean_b MSE(student, teacher) + w_feat sum_taps mean_b MSE(feature_s, feature_t) + w_task L_task.
+
+    Args:
+        found: the differences of b samples.
+        weights: of the terms.
+        mask: (b,) of the samples that have a task loss.
+    """
+    loss = weights.output * found.output.mean()
+    for value in found.taps.values():
         loss = loss + weights.feature * value.mean()
     by_task = None
-    if task is not None:
-        target, mask = task
-        # a learned-variance network returns more channels than the target has; the first ones are its prediction
-        error = mse_per_sample(student_out[:, : target.shape[1]], target) * mask
+    if found.task is not None and mask is not None:
+        error = found.task * mask
         loss = loss + weights.task * error.sum() / mask.sum().clamp(min=1)
         by_task = error.detach()
-    detached = {name: value.detach() for name, value in by_tap.items()}
-    return Terms(loss=loss, output=output.detach(), taps=detached, task=by_task)
+    detached = {name: value.detach() for name, value in found.taps.items()}
+    return Terms(loss=loss, output=found.output.detach(), taps=detached, task=by_task)
 
 
 def feature_mse(student: Tensor, teacher: Tensor, *, num_samples: int) -> Float[Tensor, " b"]:

@@ -22,11 +22,21 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from condistill.cache.batch import Batch
-from condistill.distill.losses import LossWeights, Terms, combine, prediction_type, task_target
+from condistill.distill.losses import (
+    Differences,
+    LossWeights,
+    Terms,
+    combine,
+    differences,
+    joined,
+    prediction_type,
+    task_target,
+)
 from condistill.maths.draws import normal, uniforms
 from condistill.maths.noise_path import NoisePath
 from condistill.maths.p_random import PRandom
 from condistill.maths.randomise import Key, Randomised, randomise
+from condistill.teacher.condition import Condition
 from condistill.teacher.taps import taps
 
 
@@ -95,27 +105,48 @@ def distillation_step(
     condition = teacher.encode(drawn.keys.keys, batch.bound)
     x_t = teacher.noise_path.add_noise(x0, eps, t)
 
-    pairs = [bare(pupil).pairs if method.weights.feature else () for pupil in pupils]
+    target = mask = None
+    if method.weights.task:
+        kind = prediction_type(teacher.scheduler)
+        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
+        mask = torch.from_numpy(~drawn.keys.swapped).to(device)
+
+    groups = condition.groups()  # one, unless keys of different length cannot be given together
+    settings: dict[str, Any] = dict(network=network, with_features=bool(method.weights.feature))
+    found = []
+    for rows in groups:
+        given = x_t[rows], t[rows], condition.rows(rows)
+        found.append(_compared(teacher, pupils, *given, target=None if target is None else target[rows], **settings))
+    whole = [joined(parts, groups) for parts in zip(*found, strict=True)]
+    return [combine(one, weights=method.weights, mask=mask) for one in whole]
+
+
+def _compared(
+    teacher: Any,
+    pupils: Sequence[nn.Module],
+    x_t: Tensor,
+    t: Tensor,
+    condition: Condition,
+    *,
+    target: Tensor | None,
+    network: nn.Module,
+    with_features: bool,
+) -> list[Differences]:
+    """How far each pupil is from the teacher on the same input; one teacher pass serves them all."""
+    pairs = [bare(pupil).pairs if with_features else () for pupil in pupils]
     names = list(dict.fromkeys(pair.teacher for some in pairs for pair in some))
     with torch.no_grad(), taps(network, names) as t_k:
         asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
         teacher_out = teacher.prediction(network(**asked))
 
-    task = None
-    if method.weights.task:
-        kind = prediction_type(teacher.scheduler)
-        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
-        task = (target, torch.from_numpy(~drawn.keys.swapped).to(device))
-
-    losses = []
+    found = []
     for pupil, some in zip(pupils, pairs, strict=True):
         student_out, s_k = pupil(teacher.arguments(x_t, t, condition, dtype=next(pupil.parameters()).dtype))
         features: dict[str, tuple[Tensor, Tensor]] = {
             pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
         }
-        student_out = teacher.prediction(student_out)
-        losses.append(combine(student_out, teacher_out, features, weights=method.weights, task=task))
-    return losses
+        found.append(differences(teacher.prediction(student_out), teacher_out, features, target=target))
+    return found
 
 
 def bare(pupil: nn.Module) -> Any:

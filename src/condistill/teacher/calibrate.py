@@ -25,7 +25,7 @@ from condistill.teacher.keys import SIZES, example_keys, fillings, parameters_of
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, networks, samplers
+from condistill.teacher.running import STEPS, Runner, networks, not_run, samplers
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
@@ -125,18 +125,7 @@ def _whole(runner: Runner, keys: Keys) -> Recording:
             raise
         except Exception as error:  # whatever a network raises
             errors.append(error)
-    raise NotRun(runner, errors[-1])
-
-
-class NotRun(UserError):
-    """The pipeline could not be run with example keys and the call at hand; with other arguments it may be."""
-
-    def __init__(self, runner: Runner, error: Exception):
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        super().__init__(
-            f"{type(runner.pipeline).__name__} could not be run with example keys ({reason}); pass what it needs "
-            "(size, pictures) with call="
-        )
+    raise not_run(runner, errors[-1])
 
 
 def _running(
@@ -166,7 +155,7 @@ def _running(
                 if not recording.calls:
                     raise _not_called(runner)
                 return tried, keys, tuple(more)  # type: ignore[return-value]
-    raise NotRun(runner, errors[0])
+    raise not_run(runner, errors[0])
 
 
 def _not_called(runner: Runner) -> UserError:
@@ -211,7 +200,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     lists: frozenset[str] = frozenset()
     if not runner.single:
         alone = runner.first([keys[0]])
-        nested, single = _nested(pair, runner.skip), _nested(alone, runner.skip)
+        nested, single = pair.nested(runner.skip), alone.nested(runner.skip)
         lists = frozenset().union(
             *(_prefixed(lists_by_item(nested[part], single[part]), part) for part in nested if part in single)
         )
@@ -224,7 +213,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     times = time_maps(calls, whole.times[: len(calls)], noisy, set(links), n, name)
     return Calibration(
         runner=runner,
-        templates=_nested(pair, runner.skip),
+        templates=pair.nested(runner.skip),
         lists=lists,
         view=view,
         noisy=noisy,
@@ -233,11 +222,6 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
         latent_shape=next(iter(noisy.values())).shape,
         scheduler=_sampler_name(runner.pipeline, whole.stepped[0]),
     )
-
-
-def _nested(recording: Recording, index: int) -> dict[str, Any]:
-    upstream = {name: call.arguments for name, call in recording.upstream[index].items()}
-    return {"": recording.calls[index].arguments, **upstream}
 
 
 def _prefixed(paths: frozenset[str], part: str) -> frozenset[str]:

@@ -36,7 +36,8 @@ class Calibration:
         bound: one item's rows of those, and at `path + "+"` what stands beside x_t or in its place.
         repeated: one item's entry of lists that do not belong to the key.
         constants: everything else.
-        ragged: the arguments of the key whose shape depends on it -> the axes; they are padded at the end.
+        ragged: the arguments of the key whose shape depends on it -> the axes; they are padded at the end, or
+        by_length: they cannot be padded, and only keys of one length are given to the denoiser together.
         examples: the arguments of the key as they were recorded once.
         companion: a long key that every key is encoded with, so that all get the same shape; None if not needed.
         scheduler: the name of the scheduler that steps x_t.
@@ -65,6 +66,7 @@ class Calibration:
     repeated: Leaves = field(default_factory=dict)
     constants: Leaves = field(default_factory=dict)
     ragged: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    by_length: bool = False
     examples: Leaves = field(default_factory=dict)
     companion: Key | None = None
     null_key: Key | None = None
@@ -79,6 +81,11 @@ class Calibration:
     def call(self) -> Mapping[str, Any]:
         """The pipeline's arguments for recording conditions."""
         return self.runner.call
+
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """The key's arguments whose rows go into one call only where they have one shape."""
+        return tuple(self.ragged) if self.by_length else ()
 
     @property
     def x_path(self) -> str:

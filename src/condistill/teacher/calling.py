@@ -64,15 +64,19 @@ def prediction(found: Calibration, output: Any) -> Tensor:
     return next(iter(found.noisy.values())).cropped(first_tensor(output))
 
 
-def stacked_rows(rows: Sequence[Mapping[str, Any]], ragged: Mapping[str, Any], found: Calibration) -> dict[str, Any]:
-    """Path -> rows of b keys: stacked, padded at the end where ragged, or a list where the denoiser takes one."""
+def stacked_rows(rows: Sequence[Mapping[str, Any]], found: Calibration) -> dict[str, Any]:
+    """Path -> rows of b keys: stacked, padded at the end where ragged, or a list where the denoiser takes one.
+
+    Where ragged ones cannot be padded they are a list as well; see `Condition.groups`.
+    """
     leaves: dict[str, Any] = {}
     for path in rows[0] if rows else {}:
         values = [row[path] for row in rows]
-        if found.key_paths[path].is_list and isinstance(values[0], Tensor) and values[0].ndim:
+        is_list = found.key_paths[path].is_list and isinstance(values[0], Tensor) and values[0].ndim
+        if is_list or path in found.alike:
             leaves[path] = values
         else:
-            leaves[path] = torch.stack(padded(values) if path in ragged else values)
+            leaves[path] = torch.stack(padded(values) if path in found.ragged else values)
     return leaves
 
 

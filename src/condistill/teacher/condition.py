@@ -17,13 +17,22 @@ class Condition:
         leaves: path of the denoiser's argument -> (b, ...) tensor, or a list of b tensors where the denoiser takes one;
             what belongs to the key.
         bound: path -> (b, ...) tensor; what belongs to the sample's x0 and is never swapped.
+        alike: paths of `leaves` whose rows go into one call only where they have one shape.
     """
 
     leaves: Mapping[str, Tensor | Sequence[Tensor]]
     bound: Mapping[str, Tensor] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return next((len(rows) for rows in (*self.leaves.values(), *self.bound.values())), 0)
+
+    def groups(self) -> list[slice | Tensor]:
+        """The numbers of the samples that can be given to the denoiser together: all of them, or those of one shape."""
+        found: dict[tuple[torch.Size, ...], list[int]] = {}
+        for k in range(len(self)):
+            found.setdefault(tuple(self.leaves[path][k].shape for path in self.alike), []).append(k)
+        return [torch.tensor(rows) for rows in found.values()] if len(found) > 1 else [slice(None)]
 
     def rows(self, index: slice | Tensor) -> Condition:
         """The conditions of some of the samples."""
@@ -34,6 +43,7 @@ class Condition:
                 for path, rows in self.leaves.items()
             },
             bound={path: rows[index] for path, rows in self.bound.items()},
+            alike=self.alike,
         )
 
     def to(self, device: torch.device | str) -> Condition:
@@ -44,4 +54,13 @@ class Condition:
                 for path, rows in self.leaves.items()
             },
             bound={path: rows.to(device) for path, rows in self.bound.items()},
+            alike=self.alike,
         )
+
+
+def in_order(parts: Sequence[Tensor], groups: Sequence[slice | Tensor]) -> Tensor:
+    """(b, ...) in the order of the samples, from what each of their groups has; see `Condition.groups`."""
+    if len(parts) == 1:
+        return parts[0]
+    order = torch.cat([torch.as_tensor(group) for group in groups]).argsort()
+    return torch.cat(list(parts))[order.to(parts[0].device)]

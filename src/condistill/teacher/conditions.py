@@ -14,9 +14,10 @@ from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import padded
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
-from condistill.teacher.noisy import same
+from condistill.teacher.noisy import same, stacked
 from condistill.teacher.null import null_condition, with_null_rows
 from condistill.teacher.padding import fixed, with_extras
+from condistill.teacher.running import NotRun
 
 Keys = tuple[Key, Key, Key]
 OFF = (1.0, 0.0)  # guidance scales that pipelines take for none
@@ -39,6 +40,7 @@ def with_conditions(found: Calibration, keys: Keys) -> Calibration:
         UserError: a finding that could not be verified.
     """
     runs = _runs(found, keys)
+    _verify_size(found, runs)
     blocks = next(iter(found.noisy.values())).blocks
     paths = _key_paths(found, runs, blocks)
     null_key, null_rows = null_condition(found, keys, runs.pair, runs.n, paths)
@@ -207,10 +209,7 @@ def _without_guidance(
         except Exception:  # a pipeline that cannot do without guidance keeps it
             continue
         if num_rows(single.pair[found.x_path]) == runs.n and _is_conditional_part(found, runs, single.pair, paths):
-            recording = runner.first([keys[0], keys[1]])
-            templates = {"": recording.calls[0].arguments}
-            templates |= {name: call.arguments for name, call in recording.upstream[0].items()}
-            return replace(off, templates=templates), single
+            return replace(off, templates=runner.first([keys[0], keys[1]]).nested(0)), single
     return None
 
 
@@ -229,6 +228,18 @@ def _is_conditional_part(found: Calibration, runs: _Runs, single: Leaves, paths:
         if not same(value, other):
             return False
     return True
+
+
+def _verify_size(found: Calibration, runs: _Runs) -> None:
+    """Nothing, if x_t has one size whatever the key."""
+    for path, noisy in found.noisy.items():
+        whole = [stacked(leaves[path]) for leaves in (runs.pair, runs.swapped, runs.alone) if path in leaves]
+        sizes = {tuple(noisy.sizes(rows)) for rows in whole if rows is not None}
+        if len(sizes) > 1:
+            raise NotRun(
+                f"the size of what {type(found.runner.pipeline).__name__} samples depends on the key; pass what fixes "
+                "it (size, duration) with call="
+            )
 
 
 def _verify_single(found: Calibration, runs: _Runs) -> None:

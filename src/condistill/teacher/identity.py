@@ -23,8 +23,8 @@ def pipeline_hash(pipeline: Any) -> str:
     for part in samplers(pipeline).values():
         config = {name: value for name, value in part.config.items() if not name.startswith("_")}
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, part in sorted(pipeline.components.items()):
-        if isinstance(part, nn.Module) and name not in NOT_HASHED:
+    for name, part in sorted(networks(pipeline).items()):
+        if name not in NOT_HASHED:
             for key, value in sorted(part.state_dict().items()):
                 digest.update(f"{name}.{key}{tuple(value.shape)}".encode())
                 digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condistill.errors import UserError
+
 Leaves = dict[str, Any]
 
 
@@ -73,6 +75,7 @@ class Rows:
         per_item: consecutive rows of one item (the frames of a video, say).
         is_list: the leaf is a list with an entry per row, not a tensor.
         axis: of the rows in a tensor (hidden states of all layers of a text encoder are stacked before the batch).
+        is_shared: the leaf has no rows; all items of a call have it together.
     """
 
     blocks: int = 1
@@ -80,9 +83,12 @@ class Rows:
     per_item: int = 1
     is_list: bool = False
     axis: int = 0
+    is_shared: bool = False
 
     def item(self, value: Any, k: int, n: int, block: int | None = None) -> Any:
         """What item k of n has of a recorded leaf: (...), or (per_item, ...) where it has several rows."""
+        if self.is_shared:
+            return value
         start = ((self.block if block is None else block) * n + k) * self.per_item
         if self.axis and isinstance(value, Tensor):
             value = value.movedim(self.axis, 0)
@@ -91,7 +97,15 @@ class Rows:
         return value[start : start + self.per_item]
 
     def joined(self, rows: Sequence[Any] | Tensor) -> Any:
-        """A leaf of one block, from what each of b items has."""
+        """A leaf of one block, from what each of b items has.
+
+        Raises:
+            UserError: items that are to share a leaf have different ones.
+        """
+        if self.is_shared:
+            if any(not torch.equal(row, rows[0]) for row in rows):
+                raise UserError("keys of one length give the denoiser different values of what a batch shares")
+            return rows[0].tolist() if self.is_list else rows[0]
         if self.is_list:
             listed = [row if isinstance(row, Tensor) or not hasattr(row, "item") else row.item() for row in rows]
             flat = listed if self.per_item == 1 else [entry for row in listed for entry in row]

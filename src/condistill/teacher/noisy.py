@@ -87,6 +87,10 @@ class Noisy:
         """Of x_t along the axis."""
         return self.shape[self.axis] if self.axis is not None else 0
 
+    def sizes(self, rows: Tensor) -> list[int]:
+        """Of one item in (b, ...) rows, but for the axis along which more than x_t stands."""
+        return [size for axis, size in enumerate(rows.shape[1:]) if axis != self.axis]
+
     def extra(self, rows: Tensor) -> Tensor:
         """What stands beside x_t in (b, ...) recorded rows, or in its place with zeros elsewhere."""
         if self.given is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -63,18 +64,25 @@ def _kept(value: Any) -> Any:
 
 
 def with_null_rows(found: Calibration, null_rows: Leaves) -> Calibration:
-    """The calibration with the null condition's rows, where encoding the null key would give others."""
+    """The calibration with the null condition's rows, where encoding the null key would give others.
+
+    Without a null condition where neither guidance has shown one nor the pipeline encodes an empty text.
+    """
     key = found.null_key
-    if key is None or set(null_rows) != set(found.key_paths) or isinstance(key, int):
+    if null_rows:
+        null_rows = null_rows | {path: found.examples[path] for path, rows in found.key_paths.items() if rows.is_shared}
+    if key is None or isinstance(key, int):
         return found
+    own: Leaves = {}
     if isinstance(key, str):
-        try:
-            row = recorded_rows(found, [key])[0]
-        except Exception:  # a pipeline that cannot encode an empty text; guidance has shown what it uses
-            row = {}
-        if row and all(same(row[path], value) for path, value in null_rows.items()):
-            return found
-    return replace(found, null_rows=null_rows) if all(_fits(found, *one) for one in null_rows.items()) else found
+        # a pipeline may not be able to encode an empty text; guidance may have shown what it uses
+        with suppress(Exception):
+            own = recorded_rows(found, [key])[0]
+    if set(null_rows) != set(found.key_paths) or not all(_fits(found, *one) for one in null_rows.items()):
+        return found if own or not isinstance(key, str) else replace(found, null_key=None)
+    if own and all(same(own[path], value) for path, value in null_rows.items()):
+        return found
+    return replace(found, null_rows=null_rows)
 
 
 def _fits(found: Calibration, path: str, value: Any) -> bool:

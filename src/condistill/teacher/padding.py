@@ -1,4 +1,4 @@
-"""Keys of different length: padded where that changes nothing, else all encoded beside one long key."""
+"""Keys of different length: padded where that changes nothing, else beside one long key, else apart by length."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import call_arguments, padded, prediction, stacked_rows
 from condistill.teacher.condition import Condition
-from condistill.teacher.leaves import Leaves
+from condistill.teacher.leaves import Leaves, Rows
+from condistill.teacher.noisy import same
 
 LONG = " ".join(["a quiet village by the sea at dawn with boats and gulls"] * 100)
 PADDING = 5  # rows added for the check
@@ -23,25 +23,37 @@ HARMLESS = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 
 
 def fixed(found: Calibration, pair: Leaves, swapped: Leaves, keys: tuple[Key, Key, Key]) -> Calibration:
-    """The calibration with keys of different length taken care of.
-
-    Raises:
-        UserError: padding changes what the denoiser answers, and the pipeline gives long keys other shapes as well.
-    """
+    """The calibration with keys of different length taken care of: padded, beside a long key, or by length."""
     known = {*found.noisy, *found.times, *found.links, *found.key_paths}
     shared = [p for p, v in pair.items() if p not in known and _shape(v) != _shape(swapped.get(p))]
     if not found.ragged and not shared:
         return found
     if not shared and _is_harmless(found, keys[0]):
         return found
-    beside = _beside_a_long_key(found, keys)
-    if beside is None:
-        what = ", ".join(sorted({*found.ragged, *shared}))
-        raise UserError(
-            f"the length of {what} depends on the key and cannot be padded without changing the answer of "
-            f"{type(found.runner.network).__name__}; pass call= arguments that fix it (max_sequence_length, padding)"
-        )
-    return beside
+    return _beside_a_long_key(found, keys, pair) or _by_length(found, pair, swapped, keys)
+
+
+def _by_length(found: Calibration, pair: Leaves, swapped: Leaves, keys: tuple[Key, Key, Key]) -> Calibration:
+    """The calibration with only keys of one length given together; what all of them share goes with the key too."""
+    known = {*found.noisy, *found.times, *found.links, *found.key_paths, *found.bound}
+    shared = {
+        path: Rows(is_shared=True, is_list=not isinstance(value, Tensor))
+        for path, value in pair.items()
+        if path not in known and not same(value, swapped.get(path))
+    }
+    alone = [found.runner.first([key]) for key in keys[:2]]
+    given = [with_extras(found, recording.leaves(found.runner.skip, found.lists)) for recording in alone]
+    # a mask that hides padding is left out where a key is alone
+    paths = {path: rows for path, rows in found.key_paths.items() if any(path in leaves for leaves in given)} | shared
+    return replace(
+        found,
+        by_length=True,
+        templates=alone[0].nested(found.runner.skip),
+        key_paths=paths,
+        ragged={path: found.ragged.get(path, ()) for path in paths if path in found.ragged or path in shared},
+        examples={path: pair[path] for path in paths},
+        constants={path: value for path, value in found.constants.items() if path not in shared},
+    )
 
 
 def _shape(value: Any) -> Any:
@@ -59,7 +71,7 @@ def _is_harmless(found: Calibration, key: Key) -> bool:
     bound = {path: value.unsqueeze(0) for path, value in found.bound.items()}
     answers = []
     for one in (row, longer):
-        condition = Condition(stacked_rows([one], found.ragged, found), bound)
+        condition = Condition(stacked_rows([one], found), bound)
         arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=weight.dtype)
         try:
             with torch.no_grad():
@@ -75,7 +87,7 @@ def _longer(value: Tensor, axes: tuple[int, ...]) -> Tensor:
     return padded([value, more])[0]
 
 
-def _beside_a_long_key(found: Calibration, keys: tuple[Key, Key, Key]) -> Calibration | None:
+def _beside_a_long_key(found: Calibration, keys: tuple[Key, Key, Key], pair: Leaves) -> Calibration | None:
     if found.runner.single or not isinstance(keys[0], str):
         return None
     try:
@@ -85,6 +97,8 @@ def _beside_a_long_key(found: Calibration, keys: tuple[Key, Key, Key]) -> Calibr
     leaves = [with_extras(found, recording.leaves(found.runner.skip, found.lists)) for recording in recordings]
     if any(_shape(one.get(path)) != _shape(value) for one in leaves[1:] for path, value in leaves[0].items()):
         return None
+    if any(_shape(leaves[0].get(path)) != _shape(pair[path]) for path in found.noisy):
+        return None  # the length of what is sampled depends on the key
     constants = {path: leaves[0].get(path, value) for path, value in found.constants.items()}
     return replace(found, companion=LONG, ragged={}, constants=constants)
 

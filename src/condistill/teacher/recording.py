@@ -69,6 +69,10 @@ class Recording:
         kept = [{name: call for name, call in calls.items() if name in names} for calls in self.upstream]
         return replace(self, upstream=kept)
 
+    def nested(self, index: int) -> dict[str, Any]:
+        """The arguments of call `index` and of what stands upstream of it, by network ("" is the denoiser)."""
+        return {"": self.calls[index].arguments} | {n: call.arguments for n, call in self.upstream[index].items()}
+
     def leaves(self, index: int, lists: frozenset[str] = frozenset()) -> Leaves:
         """The arguments of call `index` and of what stands upstream of it, as one level of paths ("name:path")."""
         found = flatten(self.calls[index].arguments, lists=lists)

@@ -107,14 +107,35 @@ class Runner:
         return {name: parts[name] for name in names if parts[name] is not self.network}
 
 
+class NotRun(UserError):
+    """The pipeline cannot be recorded with the call at hand; with other arguments it may be."""
+
+
+def not_run(runner: Runner, error: Exception) -> NotRun:
+    """The error for a pipeline that raised `error` on example keys."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return NotRun(
+        f"{type(runner.pipeline).__name__} could not be run with example keys ({reason}); pass what it needs "
+        "(size, pictures) with call="
+    )
+
+
+def parts_of(pipeline: Any) -> dict[str, Any]:
+    """The pipeline's registered parts by name.
+
+    Not its `components`: those leave out what the constructor has a default for.
+    """
+    return {name: getattr(pipeline, name, None) for name in pipeline.config if not name.startswith("_")}
+
+
 def samplers(pipeline: Any) -> dict[str, Any]:
     """The pipeline's schedulers by name."""
-    return {name: part for name, part in pipeline.components.items() if hasattr(part, "set_timesteps")}
+    return {name: part for name, part in parts_of(pipeline).items() if hasattr(part, "set_timesteps")}
 
 
 def networks(pipeline: Any) -> dict[str, nn.Module]:
     """The pipeline's networks by name."""
-    return {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+    return {name: part for name, part in parts_of(pipeline).items() if isinstance(part, nn.Module)}
 
 
 def check_samplers(pipeline: Any) -> None:

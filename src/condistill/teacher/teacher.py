@@ -21,14 +21,14 @@ from condistill.cache.values import is_plain
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
-from condistill.teacher.calibrate import NotRun, calibrate
+from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import call_arguments, prediction, stacked_rows
-from condistill.teacher.condition import Condition
+from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
-from condistill.teacher.running import check_samplers, exchanged
+from condistill.teacher.running import NotRun, check_samplers, exchanged
 from condistill.teacher.sampling import Samples, joined, sample_once
 
 if TYPE_CHECKING:
@@ -212,9 +212,9 @@ class Teacher:
 
     def example(self) -> dict[str, Any]:
         """The denoiser's keyword arguments for one item, as calibrated: noise at half time, the first example key."""
-        half = self.noise_path.times(torch.tensor([0.5])).to(self.device)
-        x_t = torch.randn(1, *self.latent_shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        return self.arguments(x_t, half, self.encode([self.calibration.keys[0]]))
+        half, drawn = self.noise_path.times(torch.tensor([0.5])), torch.Generator().manual_seed(0)
+        x_t = torch.randn(1, *self.latent_shape, generator=drawn).to(self.device)
+        return self.arguments(x_t, half.to(self.device), self.encode([self.calibration.keys[0]]))
 
     def encode(self, keys: Sequence[Key], bound: Mapping[str, Tensor] | None = None) -> Condition:
         """The conditions of b keys, on the denoiser's device. One pass of the text encoder per key not yet remembered.
@@ -226,8 +226,7 @@ class Teacher:
         keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         found, rows = self.calibration, self._encoder.rows(keys)
         whole = {path: row.expand(len(keys), *row.shape) for path, row in found.bound.items()}
-        condition = Condition(stacked_rows(rows, found.ragged, found), {**whole, **(bound or {})})
-        return condition.to(self.device)
+        return Condition(stacked_rows(rows, found), {**whole, **(bound or {})}, found.alike).to(self.device)
 
     def arguments(
         self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
@@ -250,7 +249,8 @@ class Teacher:
             t: (b,) times of the scheduler.
             condition: from `encode`.
         """
-        return self.prediction(self.network(**self.arguments(x_t, t, condition)))
+        calls = [self.arguments(x_t[k], t[k], condition.rows(k)) for k in condition.groups()]
+        return in_order([self.prediction(self.network(**call)) for call in calls], condition.groups())
 
     def sample(
         self,
