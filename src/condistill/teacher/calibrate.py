@@ -25,7 +25,7 @@ from condistill.teacher.keys import SIZES, example_keys, fillings, parameters_of
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, networks, not_run, samplers
+from condistill.teacher.running import STEPS, Runner, networks, not_run, samplers, unheard
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
@@ -33,6 +33,7 @@ EXCHANGING = ("pag_scale", "sag_scale")  # guidance that exchanges the denoiser'
 Keys = tuple[Key, Key, Key]
 
 
+@unheard()
 def calibrate(
     pipeline: Any,
     component: str,

@@ -173,6 +173,22 @@ def exchanged(pipeline: Any, component: str, other: nn.Module) -> Any:
 
 
 @contextmanager
+def unheard() -> Iterator[None]:
+    """diffusers and transformers log no warnings inside the block: example keys and sizes are not the user's."""
+    from diffusers.utils import logging as ours
+    from transformers.utils import logging as theirs
+
+    before = ours.get_verbosity(), theirs.get_verbosity()
+    ours.set_verbosity(max(before[0], ours.ERROR))
+    theirs.set_verbosity(max(before[1], theirs.ERROR))
+    try:
+        yield
+    finally:
+        ours.set_verbosity(before[0])
+        theirs.set_verbosity(before[1])
+
+
+@contextmanager
 def _quiet(pipeline: Any) -> Iterator[None]:
     bar = getattr(pipeline, "_progress_bar_config", None)
     pipeline.set_progress_bar_config(disable=True)

@@ -203,3 +203,12 @@ def test_keys_may_be_mappings_of_call_arguments() -> None:
     found = teacher.encode([{"prompt": "a fox"}, {"prompt": "b"}])
     own = teacher.encode(["a fox", "b"])
     assert torch.equal(found.leaves["encoder_hidden_states"], own.leaves["encoder_hidden_states"])
+
+
+def test_calibration_logs_nothing_about_its_example_keys(caplog: pytest.LogCaptureFixture) -> None:
+    short = tiny.sd()
+    assert short.tokenizer.model_max_length < 30, "the example keys must be too long for this to show anything"
+    Teacher.from_pipeline(short)
+    assert "truncated" not in caplog.text
+    short.encode_prompt("a b c d e f g h i j k l m n o p q r s t u v w x y z", "cpu", 1, False)
+    assert "truncated" in caplog.text
