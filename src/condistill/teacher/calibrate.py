@@ -142,9 +142,14 @@ def _running(
     errors: list[Exception] = []
     for keys in given or example_keys(runner.pipeline, runner.network):
         own = keys[0] if isinstance(keys[0], Mapping) else {}
+        said: dict[tuple[Any, ...], list[str]] = {}
         known = {**runner.call, **own}
         for more in fillings(runner.pipeline, runner.network, known, small_first=small_first):
             for single in (False, True):
+                way = (single, *(name for name in more if name not in SIZES))
+                # what was said at several small sizes is not about the size, and the pipeline's own may be large
+                if not set(SIZES) & set(more) and len(said.get(way, ())) > 2 and len(set(said[way])) == 1:
+                    continue
                 tried = replace(runner.with_call(**more), single=single)
                 try:
                     recording = tried.first(_two(tried, keys), skip=0)  # type: ignore[arg-type]
@@ -152,6 +157,7 @@ def _running(
                     raise
                 except Exception as error:  # whatever a pipeline raises on arguments that it does not like
                     errors.append(error)
+                    said.setdefault(way, []).append(str(error))
                     continue
                 if not recording.calls:
                     raise _not_called(runner)

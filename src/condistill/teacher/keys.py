@@ -33,7 +33,19 @@ _NOT_PICTURES = (
     "max_",
     "min_",
 )
-_NOT_PICTURE_PARTS = ("embed", "scale", "latent", "processor", "strength", "guidance", "size", "noise", "width", "rate")
+_NOT_PICTURE_PARTS = (
+    "embed",
+    "attention",
+    "scale",
+    "latent",
+    "processor",
+    "strength",
+    "guidance",
+    "size",
+    "noise",
+    "width",
+    "rate",
+)
 MANY = 16  # sets of pictures that are tried
 PICTURE = 64  # side of an example picture where the pipeline does not say one
 FRAMES = 9  # of an example video: one more than a multiple of 4 and of 8, as autoencoders of videos want it

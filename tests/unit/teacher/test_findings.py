@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from condistill import Teacher, UserError
@@ -142,6 +143,25 @@ def test_a_pipeline_that_needs_arguments_waits_for_the_call_that_brings_them(tmp
         teacher.encode(list(case.keys[:1]))
     cache = generate(teacher, list(case.keys), out=tmp_path / "d", call={**case.call(), "num_inference_steps": 2})
     assert len(cache) == 3
+
+
+class Stubborn(StableDiffusionPipeline):
+    """Complains of something else than its arguments' sizes."""
+
+    heights: ClassVar[list[int]] = []
+
+    def __call__(self, prompt: str, image: Any, height: int = 720, width: int = 1280) -> None:
+        """Nothing."""
+        self.heights.append(height)
+        raise ValueError("features and tokens do not match")
+
+
+def test_a_large_size_is_not_tried_where_small_ones_say_the_same() -> None:
+    pipeline = tiny.sd()
+    pipeline.__class__ = Stubborn
+    with pytest.raises(UserError, match="could not be run with example keys"):
+        _ = Teacher.from_pipeline(pipeline).calibration
+    assert 64 in Stubborn.heights and 720 not in Stubborn.heights
 
 
 def test_a_long_video_is_calibrated_short_until_a_call_says_its_size() -> None:
