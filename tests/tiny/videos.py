@@ -119,7 +119,7 @@ def mochi() -> Any:
         )
 
 
-def _long_clip() -> Any:
+def long_clip() -> Any:
     """The tiny CLIP text encoder with the 77 positions that this pipeline asks for whatever its tokenizer says."""
     return CLIPTextModel(CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})).eval()
 
@@ -152,7 +152,7 @@ def hunyuan() -> Any:
             transformer=awake(transformer).eval(),
             vae=vae.eval(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
-            text_encoder_2=_long_clip(),
+            text_encoder_2=long_clip(),
             tokenizer_2=tokenizer(),
         )
 
