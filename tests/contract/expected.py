@@ -41,7 +41,6 @@ NOT_CUT: dict[str, str] = {
 
 # case -> why it does not go the whole way yet; the test fails as soon as it does
 GAPS: dict[str, str] = {
-    "hidream": "a student with fewer blocks takes fewer layers of the text encoder than the pipeline gives",
     "sd-cycle": "its own sampler, started from a picture, gives latents that are not finite with random weights",
     "gligen": "the pipeline switches parts of the denoiser off during its loop, so teacher and student differ in state",
     "sdxl-adapter": "the denoiser itself answers differently in a batch: one picture's features are added to all rows",

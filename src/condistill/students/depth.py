@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from condistill.errors import UserError, unknown_name
-from condistill.students.inherit import counterparts, evenly
+from condistill.students.inherit import Choose, counterparts, evenly
 from condistill.students.meta import on_meta, shapes
-from condistill.students.passes import one_pass
+from condistill.students.per_block import Stay, entries, in_order, shared_items
 from condistill.students.presets import Cut
 from condistill.students.stacks import Stack, find_stacks, lists_blocks
 from condistill.students.width import narrow_transformer
@@ -24,11 +24,18 @@ Found = tuple[dict[str, Any], nn.Module, dict[str, str], list[tuple[str, str]], 
 # (path of the list, the teacher's blocks to choose from, the student's places to fill, the student's length)
 Pick = Callable[[str, Sequence[int], Sequence[int], int], Sequence[int]]
 Kept = Mapping[Stack, tuple[int, ...] | int]
+Runs = Callable[[nn.Module], bool]
 Fitting = tuple[dict[str, Any], nn.Module, dict[str, str]]
 
 
 def cut_depth(
-    cls: type, config: Mapping[str, Any], teacher: nn.Module, cut: Cut, *, inputs: Mapping[str, Any] | None = None
+    cls: type,
+    config: Mapping[str, Any],
+    teacher: nn.Module,
+    cut: Cut,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    runs: Runs = lambda _: True,
 ) -> Found:
     """(config, student on the meta device, counterparts, taps, notes) of a network with fewer or narrower blocks.
 
@@ -38,6 +45,7 @@ def cut_depth(
         teacher: on the meta device.
         cut: depth, keep, chosen_by and width are read.
         inputs: the network's arguments for one item, where its class does not tell them; for narrowing.
+        runs: whether a student (on the meta device) runs on what its pipeline gives; asked where there is a choice.
 
     Raises:
         UserError: a cut that only U-Nets know, no such stack, no such block, a cut of nothing, a misfit by name, an
@@ -50,7 +58,8 @@ def cut_depth(
     if cut.chosen_by not in PICKS:
         raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
     kept = _kept(cls, teacher, stacks, cut)
-    after, student, modules = _first_that_fits(cls, config, teacher, kept, PICKS[cut.chosen_by], inputs=inputs)
+    pick = PICKS[cut.chosen_by]
+    after, student, modules = _first_that_fits(cls, config, teacher, kept, pick=pick, stacks=stacks, runs=runs)
     pairs, notes = _taps(teacher, modules, stacks), ()
     if cut.width < 1.0:
         after, notes = narrow_transformer(cls, after, cut.width, inputs=inputs)
@@ -69,7 +78,8 @@ def keep_best(
         cls, config, teacher, cut: as of `cut_depth`.
         score: gives one number for each block of a stack.
     """
-    kept = _kept(cls, teacher, find_stacks(cls, config, teacher), cut)
+    stacks = find_stacks(cls, config, teacher)
+    kept = _kept(cls, teacher, stacks, cut)
     shortened = [stack for stack, count in kept.items() if isinstance(count, int) and count < stack.length]
     scores: dict[str, list[float]] = {}
     for stack in shortened:
@@ -83,7 +93,7 @@ def keep_best(
             return spread(path, blocks, places, total)
         return sorted(sorted(blocks, key=lambda k: (-scores[path][k], k))[: len(places)])
 
-    _, student, modules = _first_that_fits(cls, config, teacher, kept, best)
+    _, student, modules = _first_that_fits(cls, config, teacher, kept, pick=best, stacks=stacks)
     stay = {}
     for stack in shortened:
         path = stack.lists[0]
@@ -150,38 +160,55 @@ def _first_that_fits(
     config: Mapping[str, Any],
     teacher: nn.Module,
     kept: Kept,
-    pick: Pick,
     *,
-    inputs: Mapping[str, Any] | None = None,
+    pick: Pick,
+    stacks: Sequence[Stack],
+    runs: Runs = lambda _: True,
 ) -> Fitting:
-    """The first of the configs whose tensors all have a counterpart; one that runs on the inputs if there is one."""
+    """The first of the configs whose tensors all have a counterpart; one that runs if there is one."""
     misfit, refused = "", None
     fitting: list[Fitting] = []
-    fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
-
-    def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
-        return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
-
-    configs = list(_configs(config, kept, pick))
-    for after in configs:
+    ordered, configs = in_order(teacher, stacks), list(_configs(config, kept, pick))
+    num_counted = len(configs)
+    for number, after in enumerate(configs):
         try:
             student = on_meta(cls, after)
         except UserError as error:
             refused = error
             continue
+        choose = _choice(teacher, student, kept, ordered, pick)
         modules = counterparts(teacher, student, choose)
         now = misfit_of(teacher, student, modules)
         misfit = misfit or now
         if now:
             continue
         fitting.append((after, student, modules))
-        if len(configs) == 1 or inputs is None or one_pass(student, inputs) is not None:
+        if number < num_counted:
+            fewer = {**after, **entries(after, ordered, _stay(teacher, student, choose))}
+            configs += [fewer] if fewer != after else []
+        if len(configs) == 1 or runs(student):
             return fitting[-1]
-    if fitting:
+    if fitting:  # what is wrong with it is said where it is run
         return fitting[0]
     if refused is not None and not misfit:
         raise refused
     raise UserError(f"the student's tensor {misfit} after this cut; keep other blocks (the last one, for a start)")
+
+
+def _choice(teacher: nn.Module, student: nn.Module, kept: Kept, ordered: Sequence[Stack], pick: Pick) -> Choose:
+    fixed = {path: blocks for s, blocks in kept.items() if not isinstance(blocks, int) for path in s.lists}
+
+    def choose(path: str, theirs: nn.ModuleList, ours: nn.ModuleList) -> Sequence[int]:
+        shared = shared_items(path, len(theirs), ordered, _stay(teacher, student, choose))
+        if shared is not None and len(shared) == len(ours):
+            return shared
+        return fixed[path] if path in fixed else alike(path, theirs, ours, pick)
+
+    return choose
+
+
+def _stay(teacher: nn.Module, student: nn.Module, choose: Choose) -> Stay:
+    return lambda path: choose(path, teacher.get_submodule(path), student.get_submodule(path))  # type: ignore[arg-type]
 
 
 def _configs(config: Mapping[str, Any], kept: Kept, pick: Pick) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -87,11 +88,68 @@ def why_no_pass(network: nn.Module, inputs: Mapping[str, Any] | None) -> str:
 
 
 def _run_on_meta(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tuple[Shape | None, ...]]:
+    with shapes_only():
+        return outputs_of(network, inputs)
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Inside, a network on the meta device runs on `meta_inputs`."""
     # attention as plain matrix products: the counter of operations does not know every fused kernel
     plain, quiet = sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings()
     with plain, quiet, patch.object(torch, "autocast", _Autocast), _ValuesWhereKnown():
         warnings.simplefilter("ignore")
-        return outputs_of(network, inputs)
+        yield
+
+
+@torch.no_grad()
+def sources_of_items(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Item of a module list -> the module whose output it reads first; "" where no module gave it out.
+
+    Empty for a network that does not run on shapes alone.
+    """
+    lists = [(path, part) for path, part in network.named_modules() if isinstance(part, nn.ModuleList)]
+    items = {f"{path}.{name}" for path, part in lists for name, _ in part.named_children()}
+    made: dict[int, str] = {}
+    found: dict[str, str] = {}
+    alive: list[Any] = []  # an id means something only while its tensor is there
+
+    def reads(path: str) -> Any:
+        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
+            first = next((one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)), None)
+            found.setdefault(path, made.get(id(first), ""))
+
+        return hook
+
+    def gives(path: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> None:
+            alive.append(output)
+            for one in tree_leaves(output):
+                made.setdefault(id(one), path)
+
+        return hook
+
+    handles = [network.get_submodule(path).register_forward_pre_hook(reads(path), with_kwargs=True) for path in items]
+    handles += [part.register_forward_hook(gives(path)) for path, part in network.named_modules()]
+    try:
+        with shapes_only():
+            network(**meta_inputs(inputs))
+    except _NO_PASS:
+        return {}
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+@torch.no_grad()
+def runs(network: nn.Module, inputs: Mapping[str, Any]) -> bool:
+    """Whether the network runs on these arguments, on its own device."""
+    try:
+        network(**inputs)
+    except _NO_PASS:
+        return False
+    return True
 
 
 @torch.no_grad()

@@ -103,6 +103,9 @@ class StudentPlan:
         notes: what the user should know.
         passes: what a pass of teacher and student showed; None where shapes did not suffice for one.
         inputs_given: whether these passes were made with recorded arguments, not with those known for the class.
+        fed_anew: whether the student's pipeline gives it other arguments than the teacher's, so that it is recorded
+            by itself.
+        upstream: networks upstream of the denoiser that are cut along with it -> their plans.
     """
 
     spec: str
@@ -116,3 +119,5 @@ class StudentPlan:
     notes: tuple[str, ...] = ()
     passes: tuple[Pass, Pass] | None = field(default=None, repr=False, compare=False)
     inputs_given: bool = False
+    fed_anew: bool = False
+    upstream: Mapping[str, StudentPlan] = field(default_factory=dict)

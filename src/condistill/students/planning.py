@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from condistill.students.depth import cut_depth
 from condistill.students.importance import by_weight
 from condistill.students.inherit import counterparts, origins, taken, unet_choice
 from condistill.students.meta import clean, on_meta, shapes
-from condistill.students.passes import Pass, one_pass, outputs_of, why_no_pass
+from condistill.students.passes import Pass, one_pass, outputs_of, runs, why_no_pass
 from condistill.students.plan import StudentPlan
 from condistill.students.presets import INITS, Cut, check_spec, refuse_blocks, spec_text
 from condistill.students.taps import blind_pairs, block_pairs, tap_pairs
@@ -22,6 +23,7 @@ from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.unet_layers import kept_layers
 from condistill.students.width import narrow_unet
 
+Inputs = Mapping[str, Any] | None
 NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; +mid keeps it"
 
 
@@ -32,6 +34,7 @@ def make_plan(
     *,
     init: str = "inherit",
     inputs: Mapping[str, Any] | None = None,
+    own_inputs: Mapping[str, Any] | None = None,
     network: nn.Module | None = None,
 ) -> StudentPlan:
     """The student that `spec` makes of a teacher with this config; needs no weights.
@@ -43,11 +46,13 @@ def make_plan(
             by "+", or a mapping of rules.
         init: "inherit" the teacher's tensors, "slice" them where the student is narrower, or "random".
         inputs: the network's recorded keyword arguments for one item, on any device; those known for the class if None.
+        own_inputs: the student's, where its pipeline gives it others than the teacher's.
         network: the teacher's own network. Where the student is narrower, its weights say which channels stay (evenly
             spread ones do if None). It is run once on `inputs` where shapes alone do not suffice for a pass.
 
     Raises:
         UserError: unknown name, a spec that cuts nothing or everything, an impossible width, a tensor without origin.
+        DoesNotRun: the student does not take what is given to it.
 
     >>> from condistill.students import load_config
     >>> cls, config = load_config("sd-v1-4")
@@ -58,7 +63,7 @@ def make_plan(
     if init not in INITS:
         raise unknown_name("init", str(init), INITS)
     cut = check_spec(spec)
-    teacher = on_meta(cls, config)
+    teacher, own_inputs = on_meta(cls, config), inputs if own_inputs is None else own_inputs
     before = clean(teacher.config)  # type: ignore[arg-type]  # with the class's defaults filled in
     if is_unet(before):
         refuse_blocks(cut, cls.__name__)
@@ -69,7 +74,9 @@ def make_plan(
         # the published block-removed students compare the stages only, the narrowed ones the mid block as well
         pairs = unet_taps(teacher, student, with_mid=not cut.fewer_layers)
     else:
-        after, student, modules, pairs, notes = cut_depth(cls, before, teacher, cut, inputs=inputs)
+        after, student, modules, pairs, notes = cut_depth(
+            cls, before, teacher, cut, inputs=own_inputs, runs=partial(_runs, teacher, inputs, own_inputs, network)
+        )
     present = dict(student.named_modules())
     modules = {path: source for path, source in modules.items() if path in present}
     narrowed = cut.width < 1.0
@@ -77,7 +84,7 @@ def make_plan(
         init = "slice"
         notes = (*notes, "init=slice: the student is narrower, so the teacher's tensors cannot be inherited whole")
     found = origins(teacher, student, modules, init=init)
-    passes = _passes(teacher, student, inputs, spec_text(spec))
+    passes = _passes(teacher, student, inputs, own_inputs, spec_text(spec))
     if network is not None:
         found = by_weight(found, network.state_dict(), passes[0] if passes else None)
     pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
@@ -101,19 +108,39 @@ def _cut_unet(config: Mapping[str, Any], cut: Cut) -> tuple[dict[str, Any], tupl
     return after, notes
 
 
+class DoesNotRun(UserError):
+    """The student does not take what is given to it."""
+
+
 def _passes(
-    teacher: nn.Module, student: nn.Module, inputs: Mapping[str, Any] | None, spec: str
+    teacher: nn.Module, student: nn.Module, inputs: Inputs, own_inputs: Inputs, spec: str
 ) -> tuple[Pass, Pass] | None:
     theirs = one_pass(teacher, inputs)
     if theirs is None:
         return None
-    ours = one_pass(student, inputs)
+    ours = one_pass(student, own_inputs)
     if ours is None:
-        raise UserError(
-            f"{spec} makes a {type(student).__name__} that does not run ({why_no_pass(student, inputs)}); "
+        raise DoesNotRun(
+            f"{spec} makes a {type(student).__name__} that does not run ({why_no_pass(student, own_inputs)}); "
             "give another share, or keep other blocks"
         )
     return theirs, ours
+
+
+def _runs(
+    teacher: nn.Module, inputs: Inputs, own_inputs: Inputs, network: nn.Module | None, student: nn.Module
+) -> bool:
+    """Whether the student runs on its arguments; True where that cannot be tried."""
+    if own_inputs is None or one_pass(student, own_inputs) is not None:
+        return True
+    if one_pass(teacher, inputs) is not None:
+        return False
+    if network is None:
+        return True
+    # shapes alone do not suffice for this network
+    weight = next(network.parameters())
+    tried = type(student).from_config(clean(student.config)).to(weight.device, weight.dtype).eval()  # type: ignore
+    return runs(tried, own_inputs)
 
 
 def _really_run(
