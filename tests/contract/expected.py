@@ -17,25 +17,9 @@ REFUSED: dict[str, str] = {
     "sd-paradigms": "could not be run",
 }
 
-_FED = "does not run"  # a ControlNet or a text encoder feeds every layer of the teacher, and a student has fewer
 # case -> what the refusal of its student says
 NOT_CUT: dict[str, str] = {
-    "sd-controlnet": _FED,
-    "sd-controlnet-img2img": _FED,
-    "sd-controlnet-inpaint": _FED,
-    "sd-controlnet-pag": _FED,
-    "sd-controlnet-pag-inpaint": _FED,
-    "sdxl-controlnet": _FED,
-    "sdxl-controlnet-img2img": _FED,
-    "sdxl-controlnet-inpaint": _FED,
-    "sdxl-controlnet-pag": _FED,
-    "sdxl-controlnet-pag-img2img": _FED,
-    "sdxl-controlnet-union": _FED,
-    "sdxl-controlnet-union-img2img": _FED,
-    "sdxl-controlnet-union-inpaint": _FED,
     "hunyuan-dit-controlnet": "number of controls",
-    "bria-fibo": _FED,
-    "bria-fibo-edit": _FED,
     "sd-controlnet-xs": "cuts nothing",
 }
 

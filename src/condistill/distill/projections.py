@@ -20,13 +20,15 @@ class Pupil(nn.Module):
     Attributes:
         network: the student's denoiser; saved at the end.
         pairs: which of its modules is compared with which of the teacher's.
+        asker: the student as a Teacher where its pipeline gives it other arguments than the teacher's; else None.
         projections: one per pair of different width, in the order of `pairs`; discarded after training.
 
     Source: arXiv 2504.02011, published code of the channel-reduced students.
     """
 
-    def __init__(self, network: nn.Module, pairs: Sequence[TapPair], *, seed: int = 0):
+    def __init__(self, network: nn.Module, pairs: Sequence[TapPair], *, seed: int = 0, asker: Any = None):
         super().__init__()
+        self.asker = asker
         self.network = network
         self.pairs = tuple(pairs)
         with torch.random.fork_rng(devices=[]):

@@ -103,6 +103,9 @@ def distillation_step(
     device = next(network.parameters()).device
     x0, eps, t = batch.x0.to(device), drawn.eps.to(device), drawn.t.to(device)
     condition = teacher.encode(drawn.keys.keys, batch.bound)
+    # a student whose pipeline gives it other arguments encodes for itself
+    askers = [bare(pupil).asker or teacher for pupil in pupils]
+    own = [condition if one is teacher else one.encode(drawn.keys.keys, batch.bound) for one in askers]
     x_t = teacher.noise_path.add_noise(x0, eps, t)
 
     target = mask = None
@@ -112,10 +115,10 @@ def distillation_step(
         mask = torch.from_numpy(~drawn.keys.swapped).to(device)
 
     groups = condition.groups()  # one, unless keys of different length cannot be given together
-    settings: dict[str, Any] = dict(network=network, with_features=bool(method.weights.feature))
+    settings: dict[str, Any] = dict(askers=askers, network=network, with_features=bool(method.weights.feature))
     found = []
     for rows in groups:
-        given = x_t[rows], t[rows], condition.rows(rows)
+        given = x_t[rows], t[rows], [one.rows(rows) for one in (condition, *own)]
         found.append(_compared(teacher, pupils, *given, target=None if target is None else target[rows], **settings))
     whole = [joined(parts, groups) for parts in zip(*found, strict=True)]
     return [combine(one, weights=method.weights, mask=mask) for one in whole]
@@ -126,22 +129,28 @@ def _compared(
     pupils: Sequence[nn.Module],
     x_t: Tensor,
     t: Tensor,
-    condition: Condition,
+    conditions: Sequence[Condition],
     *,
     target: Tensor | None,
+    askers: Sequence[Any],
     network: nn.Module,
     with_features: bool,
 ) -> list[Differences]:
-    """How far each pupil is from the teacher on the same input; one teacher pass serves them all."""
+    """How far each pupil is from the teacher on the same input; one teacher pass serves them all.
+
+    Args:
+        conditions: the teacher's, and each pupil's.
+        askers: whose pipeline says what each pupil is given: its own, or the teacher's.
+    """
     pairs = [bare(pupil).pairs if with_features else () for pupil in pupils]
     names = list(dict.fromkeys(pair.teacher for some in pairs for pair in some))
     with torch.no_grad(), taps(network, names) as t_k:
-        asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
+        asked = teacher.arguments(x_t, t, conditions[0], dtype=next(network.parameters()).dtype)
         teacher_out = teacher.prediction(network(**asked))
 
     found = []
-    for pupil, some in zip(pupils, pairs, strict=True):
-        student_out, s_k = pupil(teacher.arguments(x_t, t, condition, dtype=next(pupil.parameters()).dtype))
+    for pupil, some, asker, own in zip(pupils, pairs, askers, conditions[1:], strict=True):
+        student_out, s_k = pupil(asker.arguments(x_t, t, own, dtype=next(pupil.parameters()).dtype))
         features: dict[str, tuple[Tensor, Tensor]] = {
             pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
         }

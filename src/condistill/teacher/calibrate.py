@@ -68,6 +68,7 @@ def calibrate(
         found = alone
     return replace(
         found,
+        given=dict(call),
         keys=some,
         keys_given=keys is not None,
         placeholders=filled,

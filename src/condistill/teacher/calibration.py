@@ -45,6 +45,7 @@ class Calibration:
         null_rows: the null condition's rows where encoding `null_key` would give others (SDXL zeroes them).
         latent_shape: shape of one x0 in the denoiser's space.
         time_range: the scheduler's times at which this denoiser is called, where it is not called at all of them.
+        given: the pipeline's arguments that it was made with.
         keys: the three example keys.
         keys_given: whether they are a user's own.
         placeholders: arguments that were filled with example pictures or sizes because the call gave none.
@@ -72,6 +73,7 @@ class Calibration:
     null_key: Key | None = None
     null_rows: Mapping[str, Any] = field(default_factory=dict)
     time_range: tuple[float, float] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[Key, ...] = ()
     keys_given: bool = False
     placeholders: tuple[str, ...] = ()

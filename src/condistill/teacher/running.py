@@ -157,18 +157,18 @@ def check_samplers(pipeline: Any) -> None:
         raise errors[0]
 
 
-def exchanged(pipeline: Any, component: str, other: nn.Module) -> Any:
-    """A copy of the pipeline with `other` as its `component`, also in the pipelines inside it.
+def exchanged(pipeline: Any, others: Mapping[str, nn.Module]) -> Any:
+    """A copy of the pipeline with other networks under these names, also in the pipelines inside it.
 
     Everything else is shared but the schedulers, which have a state.
     """
-    found, network = copy.copy(pipeline), getattr(pipeline, component)
-    parts = {component: other, **{name: copy.deepcopy(part) for name, part in samplers(pipeline).items()}}
-    found.register_modules(**parts)
+    found, before = copy.copy(pipeline), networks(pipeline)
+    found.register_modules(**others, **{name: copy.deepcopy(part) for name, part in samplers(pipeline).items()})
     for name, part in list(vars(pipeline).items()):
         if hasattr(part, "components") and hasattr(part, "register_modules"):
-            inner = next((n for n, one in networks(part).items() if one is network), None)
-            vars(found)[name] = exchanged(part, inner, other) if inner else part
+            same = {id(before[name]): other for name, other in others.items()}
+            inner = {n: same[id(one)] for n, one in networks(part).items() if id(one) in same}
+            vars(found)[name] = exchanged(part, inner) if inner else part
     return found
 
 

@@ -145,13 +145,23 @@ class Teacher:
         """The denoiser's device."""
         return next(self.network.parameters()).device
 
-    def with_network(self, network: nn.Module, *, plan: StudentPlan | None = None) -> Teacher:
-        """The same pipeline with another denoiser; everything else is shared, the scheduler's state is not."""
-        pipeline = exchanged(self.pipeline, self.component, network)
+    def with_network(
+        self, network: nn.Module, *, plan: StudentPlan | None = None, upstream: Mapping[str, nn.Module] | None = None
+    ) -> Teacher:
+        """The same pipeline with another denoiser, and other networks `upstream` of it where their names are given.
+
+        Everything else is shared, the scheduler's state is not.
+        """
+        pipeline = exchanged(self.pipeline, {self.component: network, **(upstream or {})})
         found = self._calibration
         if isinstance(found, Calibration):
             found = replace(found, runner=replace(found.runner, pipeline=pipeline))
         return Teacher(pipeline, self.component, found, plan=plan)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the pipeline was recorded; one that needs arguments waits for the first call that brings them."""
+        return isinstance(self._calibration, Calibration)
 
     def with_call(self, call: Mapping[str, Any] | None, keys: Sequence[Key] = ()) -> Teacher:
         """The same teacher recorded with these pipeline arguments and keys of this kind; itself if they change nothing.
@@ -193,22 +203,9 @@ class Teacher:
         Raises:
             UserError: unknown preset, or a spec that cuts nothing, everything, or breaks a width.
         """
-        from condistill.students import StudentPlan, build, make_plan
-        from condistill.students.scoring import resolved
+        from condistill.students.making import student_of
 
-        network = self.network
-        if isinstance(spec, StudentPlan):
-            return self.with_network(build(spec, network, seed=seed), plan=spec)
-        wanted, config, cls = resolved(spec, self, cache), network.config, type(network)
-        try:
-            inputs = None if isinstance(self._calibration, NotRun) else self.example()
-            plan = make_plan(config, cls, wanted, init=init, inputs=inputs, network=network)  # type: ignore[arg-type]
-        except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as error:
-            if isinstance(error, UserError):
-                raise
-            # the denoiser does not run at the size that its pipeline takes by itself: planned by its config alone
-            plan = make_plan(config, cls, wanted, init=init)  # type: ignore[arg-type]
-        return self.with_network(build(plan, network, seed=seed), plan=plan)
+        return student_of(self, spec, init=init, seed=seed, cache=cache)
 
     def example(self) -> dict[str, Any]:
         """The denoiser's keyword arguments for one item, as calibrated: noise at half time, the first example key."""

@@ -107,7 +107,7 @@ def distill(
         seed=wanted.seed,
     )
     accelerator = _accelerator(teacher, wanted)
-    arms = _arms(students, wanted, weights, accelerator, Path(out))
+    arms = _arms(students, opened, wanted, weights, accelerator, Path(out))
     done = train(
         teacher,
         arms,
@@ -201,16 +201,18 @@ def _accelerator(teacher: Any, options: TrainOptions) -> Any:
 
 
 def _arms(
-    students: Sequence[Any], options: TrainOptions, weights: LossWeights, accelerator: Any, out: Path
+    students: Sequence[Any], cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, out: Path
 ) -> list[Arm]:
     names = ["log.jsonl"] if len(students) == 1 else [f"log-{k}.jsonl" for k in range(len(students))]
     return [
-        _arm(k, student, options, weights, accelerator, Log(out / name))
+        _arm(k, student, cache, options, weights, accelerator, Log(out / name))
         for k, (student, name) in enumerate(zip(students, names, strict=True))
     ]
 
 
-def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Log) -> Arm:
+def _arm(
+    index: int, student: Any, cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Log
+) -> Arm:
     from diffusers.training_utils import EMAModel
 
     network = student.network
@@ -222,7 +224,8 @@ def _arm(index: int, student: Any, options: TrainOptions, weights: LossWeights, 
     pairs = student.plan.taps if weights.feature and student.plan is not None else ()
     if weights.feature and not pairs:
         raise UserError("this student has no feature taps; give a student made by teacher.student(), or loss feature=0")
-    pupil = Pupil(network, pairs, seed=options.seed).to(accelerator.device)
+    asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
+    pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
     # from the initialised student, not from a random one
     ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
     wrapped, optimizer = accelerator.prepare(pupil, adamw(pupil, options))

@@ -1,0 +1,91 @@
+"""From a teacher and a spec to the student in its pipeline, with what stands upstream of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from condistill.errors import UserError
+from condistill.students.plan import StudentPlan
+from condistill.students.planning import DoesNotRun, build, make_plan
+from condistill.students.scoring import resolved
+from condistill.students.upstream import upstream_plan
+from condistill.teacher.calibrate import calibrate
+from condistill.teacher.running import networks
+
+if TYPE_CHECKING:
+    from condistill.teacher import Teacher
+
+# what a denoiser, or a pipeline around it, raises at arguments that it does not take
+_NO_RUN = (RuntimeError, ValueError, IndexError, KeyError, TypeError)
+
+
+def student_of(
+    teacher: Teacher, spec: str | Mapping[str, Any] | StudentPlan, *, init: str, seed: int, cache: Any
+) -> Teacher:
+    """The student that `spec` makes of the teacher; see `Teacher.student`.
+
+    Raises:
+        UserError: unknown preset, or a spec that cuts nothing, everything, or breaks a width.
+    """
+    if isinstance(spec, StudentPlan):
+        return made(teacher, spec, seed=seed)
+    network = teacher.network
+    about = (network.config, type(network), resolved(spec, teacher, cache))
+    inputs: dict[str, Any] | None = None
+    try:
+        inputs = teacher.example() if teacher.is_calibrated else None
+        return made(teacher, make_plan(*about, init=init, inputs=inputs, network=network), seed=seed)  # type: ignore
+    except DoesNotRun as error:
+        if inputs is None:
+            raise
+        return _fed_anew(teacher, about, inputs, error, init=init, seed=seed)
+    except _NO_RUN as error:
+        if isinstance(error, UserError):
+            raise
+        # the denoiser does not run at the size that its pipeline takes by itself: planned by its config alone
+        return made(teacher, make_plan(*about, init=init), seed=seed)  # type: ignore[arg-type]
+
+
+def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
+    """The student of a finished plan.
+
+    Raises:
+        UserError: the plan was made for another teacher.
+    """
+    parts = networks(teacher.pipeline)
+    above = {
+        name: build(one, parts[name]).to(next(parts[name].parameters()).dtype) for name, one in plan.upstream.items()
+    }
+    student = teacher.with_network(build(plan, teacher.network, seed=seed), plan=plan, upstream=above)
+    if not plan.fed_anew:
+        return student
+    known = student.calibration
+    keys = known.keys if known.keys_given else None
+    own = calibrate(student.pipeline, student.component, known.given, keys=keys, small_first=known.is_small)
+    return type(teacher)(student.pipeline, student.component, own, plan=plan)
+
+
+def _fed_anew(
+    teacher: Teacher, about: tuple[Any, Any, Any], inputs: Mapping[str, Any], error: DoesNotRun, *, init: str, seed: int
+) -> Teacher:
+    """The student whose pipeline gives it other arguments: it asks how many blocks there are, or what stands upstream
+    of it is cut as well.
+
+    Raises:
+        DoesNotRun: `error`, if it does not run on those either.
+    """
+    network, found = teacher.network, teacher.calibration
+    try:
+        plan = make_plan(*about, init=init, network=network)
+        above = {
+            name: upstream_plan(plan, networks(teacher.pipeline)[name], found.templates[name])
+            for name in dict.fromkeys(name for name, _ in found.links.values())
+        }
+        new = {"fed_anew": True, "upstream": {name: one for name, one in above.items() if one is not None}}
+        student = made(teacher, replace(plan, **new), seed=seed)
+        plan = make_plan(*about, init=init, inputs=inputs, own_inputs=student.example(), network=network)
+    except _NO_RUN as again:
+        raise error from again
+    return student.with_network(build(plan, network, seed=seed), plan=replace(plan, **new))
