@@ -24,8 +24,10 @@ from condistill.teacher.conditions import with_conditions
 from condistill.teacher.keys import SIZES, example_keys, fillings, parameters_of
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
+from condistill.teacher.padding import check_together
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, Runner, networks, not_run, samplers, unheard
+from condistill.teacher.steps import calls_at
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
@@ -98,7 +100,9 @@ def _calibrated(runner: Runner, keys: Keys) -> Calibration:
     runner = replace(runner, upstream=_upstream(whole), blank=whole.blank)
     whole = whole.only(runner.upstream or ())
     runner = _conditional(runner, whole, keys)
-    return with_conditions(_structure(runner, whole, keys), keys)
+    found = with_conditions(_structure(runner, whole, keys), keys)
+    check_together(found, keys)
+    return found
 
 
 def _few_steps(pipeline: Any) -> dict[str, Any]:
@@ -145,7 +149,8 @@ def _running(
         own = keys[0] if isinstance(keys[0], Mapping) else {}
         said: dict[tuple[Any, ...], list[str]] = {}
         known = {**runner.call, **own}
-        for more in fillings(runner.pipeline, runner.network, known, small_first=small_first):
+        ours = bool(own) and not given
+        for more in fillings(runner.pipeline, runner.network, known, small_first=small_first, ours=ours):
             for single in (False, True):
                 way = (single, *(name for name in more if name not in SIZES))
                 # what was said at several small sizes is not about the size, and the pipeline's own may be large
@@ -215,10 +220,9 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     leaves = pair.leaves(runner.skip, lists)
     links = _links(pair, runner.skip)
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
-    firsts = [_call_of_step(whole, step, runner.skip) for step in range(len(whole.times))]
-    calls = [whole.leaves(k, lists) for k in firsts if k is not None]
+    calls, at = calls_at(whole, runner.skip, lists, next(iter(noisy)))
     check_given(noisy, calls, name)
-    times = time_maps(calls, whole.times[: len(calls)], noisy, set(links), n, name)
+    times = time_maps(calls, at, noisy, set(links), n, name)
     return Calibration(
         runner=runner,
         templates=pair.nested(runner.skip),
@@ -234,11 +238,6 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
 
 def _prefixed(paths: frozenset[str], part: str) -> frozenset[str]:
     return frozenset(f"{part}:{path}" if part else path for path in paths)
-
-
-def _call_of_step(whole: Recording, step: int, skip: int) -> int | None:
-    calls = [k for k, call in enumerate(whole.calls) if call.step == step]
-    return calls[skip] if len(calls) > skip else None
 
 
 def _links(recording: Recording, index: int) -> dict[str, tuple[str, str]]:

@@ -12,9 +12,10 @@ from condistill.cache.values import is_plain, named, plain
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_names
 from condistill.teacher.leaves import Leaves, Rows
-from condistill.teacher.noisy import Noisy, View
+from condistill.teacher.noisy import Noisy
 from condistill.teacher.running import Runner
 from condistill.teacher.timing import TimeMap
+from condistill.teacher.view import View
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,12 @@ class Calibration:
         """The denoiser's argument that takes x_t."""
         return next(iter(self.noisy))
 
+    def rows_per_item(self, path: str) -> int:
+        """Rows of one item in the network that `path` belongs to: its frames, where that one sees each on its own."""
+        network = _network(path)
+        axes = (one.frames for other, one in self.noisy.items() if _network(other) == network)
+        return next((self.latent_shape[axis] for axis in axes if axis is not None), 1)
+
     def says(self, name: str, value: Any) -> bool:
         """Whether the call already says so; guidance that was found to change no argument says nothing."""
         if name == "guidance_scale" and self.call.get(name) == 1.0:
@@ -109,3 +116,7 @@ class Calibration:
             return True
         same_names = key_names(keys[0]) == key_names(self.keys[0])
         return same_names and (self.keys_given or is_plain(keys[0]))
+
+
+def _network(path: str) -> str:
+    return path.partition(":")[0] if ":" in path else ""

@@ -34,7 +34,7 @@ def call_arguments(
         filled = noisy.filled(x_t, None if extra is None else extra.to(x_t))
         leaves[path] = list(filled) if noisy.is_list else filled
     for path, time in found.times.items():
-        leaves[path] = time(t)
+        leaves[path] = time(t.repeat_interleave(found.rows_per_item(path)))
     for name in dict.fromkeys(name for name, _ in found.links.values()):
         leaves |= _answers(found, name, networks(pipeline)[name], leaves)
     return rebuild(found.templates[""], _cast(leaves, dtype, found.times), lists=found.lists)

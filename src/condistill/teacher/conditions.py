@@ -190,7 +190,8 @@ def _rest_rows(found: Calibration, runs: _Runs, path: str, blocks: int) -> Rows 
     if not found.runner.single:
         return rows_of(value, runs.alone.get(path), blocks)
     rows = _single_rows(value, blocks)
-    is_rows = isinstance(value, Tensor) and value.ndim > 0 and rows is not None and rows.per_item == 1
+    expected = found.rows_per_item(path)
+    is_rows = isinstance(value, Tensor) and value.ndim > 0 and rows is not None and rows.per_item == expected
     return rows if is_rows else None
 
 

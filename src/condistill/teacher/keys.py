@@ -161,7 +161,7 @@ def examples_among(keys: Iterable[Key]) -> tuple[Key, Key, Key] | None:
 
 
 def fillings(
-    pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any], *, small_first: bool = False
+    pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any], *, small_first: bool = False, ours: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Arguments to add to `call` until the pipeline runs: nothing, then smaller sizes and example pictures.
 
@@ -169,11 +169,12 @@ def fillings(
 
     Args:
         small_first: a video that would be long by itself is tried short and small before anything else.
+        ours: the keys are pictures of our own, so even where no more is needed small sizes are tried first.
     """
     parameters = parameters_of(pipeline)
     frames = _few_frames(parameters, call)
-    is_long = small_first and bool(frames)
-    if not is_long:
+    comes_last = ours or (small_first and bool(frames))
+    if not comes_last:
         yield {}
     sizes: list[dict[str, Any]] = [frames] if frames else []
     if {"height", "width"} <= set(parameters) and not {"height", "width"} & set(call):
@@ -185,7 +186,7 @@ def fillings(
         names = [name for name in parameters if name not in call and _takes_picture(name)]
         pictures = {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
         for some in _subsets(pictures):
-            if size or some or is_long:
+            if size or some or comes_last:
                 yield {**size, **some}
 
 

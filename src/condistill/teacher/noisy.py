@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +11,12 @@ from torch import Tensor
 
 from condistill.errors import UserError
 from condistill.teacher.leaves import Leaves
+from condistill.teacher.view import View, views
 
 # relative; recorded values went through half precision at most once between two runs of the same pipeline
 TOLERANCE = 2e-3
+GIVEN = 1e-2  # relative; what is given in place of x_t may have a little noise on it, new in every step
+SOME, MANY = 32, 4096  # so few numbers that are alike say nothing, so many are enough to see whether some are
 FEWEST = 0.01  # of the places of an item that are x_t where others are given
 
 
@@ -33,29 +35,6 @@ def same(a: Any, b: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class View:
-    """How a scheduler's sample is laid out for the denoiser: rows split, axes permuted, then shaped.
-
-    Attributes:
-        frames: rows of one item in the scheduler's sample (video samples are stepped frame by frame in places).
-        axes: order of the axes after the first.
-        shape: of one item in the denoiser's space.
-    """
-
-    frames: int
-    axes: tuple[int, ...]
-    shape: tuple[int, ...]
-
-    def __call__(self, sample: Tensor, n: int) -> Tensor:
-        """(n, *shape): the first n items of the sample in the denoiser's layout."""
-        if self.frames > 1:
-            sample = sample[: n * self.frames].unflatten(0, (n, self.frames))
-        else:
-            sample = sample[:n]
-        return sample.permute(0, *self.axes).reshape(n, *self.shape)
-
-
-@dataclass(frozen=True)
 class Noisy:
     """How an argument holds x_t.
 
@@ -66,6 +45,7 @@ class Noisy:
         total: length of the axis, x_t and the rest.
         blocks: times that the batch is repeated.
         is_list: the argument is a list with one entry per item.
+        frames: axis of x_t whose entries are rows of their own here (a ControlNet may see single frames); None if none.
         given: where in the item something else stands in x_t's place (a first frame that is given); None if nowhere.
     """
 
@@ -75,6 +55,7 @@ class Noisy:
     total: int = 0
     blocks: int = 1
     is_list: bool = False
+    frames: int | None = None
     given: Tensor | None = None
 
     @property
@@ -102,6 +83,8 @@ class Noisy:
 
     def filled(self, x_t: Tensor, extra: Tensor | None) -> Tensor:
         """x_t (b, *shape) with what stands beside it or in its place, (b, ...)."""
+        if self.frames is not None:
+            x_t = x_t.movedim(self.frames + 1, 1).flatten(0, 1)
         if extra is None:
             return x_t
         if self.given is not None:
@@ -150,7 +133,7 @@ def find_noisy(leaves: Leaves, sample: Tensor, n: int, name: str) -> tuple[View,
     Raises:
         UserError: no argument of the denoiser itself is the sample in any layout.
     """
-    for compared in (_compared, _compared_in_part):
+    for compared in (_compared, _compared_in_part, _scaled_in_part):
         view, found = _search(leaves, sample, n, compared)
         if view is not None:
             break
@@ -177,7 +160,7 @@ def check_given(found: Mapping[str, Noisy], calls: Sequence[Leaves], name: str) 
         if noisy.given is None:
             continue
         first, *later = [noisy.extra(rows) for rows in (stacked(call[path]) for call in calls) if rows is not None]
-        if not all(same(first, one) for one in later):
+        if any((first - one).abs().max() > GIVEN * first.abs().max() for one in later):
             raise UserError(
                 f"what stands in place of x_t in argument {path!r} of {name} changes from step to step; this pipeline "
                 "is not supported"
@@ -192,31 +175,16 @@ def _search(leaves: Leaves, sample: Tensor, n: int, compared: Any) -> tuple[View
         rows = stacked(leaves[path])
         if rows is None or rows.shape[0] % n or not bool(rows.isfinite().all()):
             continue
-        for layout in [view] if view is not None else _views(sample, n, rows):
+        for layout in [view] if view is not None else views(sample, n, rows):
             noisy = compared(rows, layout(sample.double(), n), n)
+            if noisy is None and view is not None:
+                noisy = _by_frame(rows, view(sample.double(), n), n)
             if noisy is not None:
                 is_list = isinstance(leaves[path], list | tuple)
                 found[path] = replace(noisy, is_list=is_list)
                 view = layout
                 break
     return view, found
-
-
-def _views(sample: Tensor, n: int, rows: Tensor) -> Iterator[View]:
-    """Layouts of the sample that could be an item of `rows`, the plainest first."""
-    shape = tuple(sample.shape[1:])
-    yield View(1, tuple(range(1, sample.ndim)), shape)
-    all_frames = [1] if sample.shape[0] % n else [1, sample.shape[0] // n]
-    target = tuple(rows.shape[1:])
-    for frames in dict.fromkeys(all_frames):
-        dims = (frames, *shape) if frames > 1 else shape
-        if len(dims) > 5:
-            continue
-        for axes in itertools.permutations(range(1, len(dims) + 1)):
-            permuted = tuple(dims[a - 1] for a in axes)
-            yield View(frames, axes, permuted)
-            if permuted != target and torch.Size(permuted).numel() == torch.Size(target).numel():
-                yield View(frames, axes, target)
 
 
 def _compared(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
@@ -246,6 +214,46 @@ def _compared_in_part(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
     if equal.double().mean() < FEWEST or not bool(wanted[:, equal].any()):
         return None
     return Noisy(tuple(wanted.shape[1:]), blocks=rows.shape[0] // n, given=~equal)
+
+
+def _scaled_in_part(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
+    """How `rows` hold `wanted` scaled by one factor in a tenth or more of the places, with others given."""
+    if rows.shape[1:] != wanted.shape[1:] or wanted.numel() < SOME:
+        return None
+    blocks = rows.double().unflatten(0, (-1, n))
+    ratios = (blocks[0] / wanted).flatten()
+    ratios = ratios[:: len(ratios) // MANY + 1].sort().values
+    width = max(SOME // 2, len(ratios) // 10)
+    spreads = ratios[width:] - ratios[:-width]
+    best = int(spreads.nan_to_num(nan=float("inf")).argmin())
+    factor = ratios[best + width // 2]
+    if not bool(factor.abs() > 1e-6) or not bool(spreads[best] <= TOLERANCE * factor.abs()):
+        return None
+    scaled = wanted * factor
+    differs = ((blocks - scaled).abs() > TOLERANCE * scaled.abs().max()).flatten(0, 1).any(dim=0)
+    return Noisy(tuple(wanted.shape[1:]), blocks=len(blocks), given=_whole_slices(differs))
+
+
+def _whole_slices(differs: Tensor) -> Tensor:
+    """`differs`, or the slices along one axis (frames) that it fills but for numbers that are equal by accident."""
+    for axis in range(differs.ndim):
+        rest = [k for k in range(differs.ndim) if k != axis]
+        filled = differs.double().mean(dim=rest) > 0.5 if rest else differs
+        slices = filled.view([-1 if k == axis else 1 for k in range(differs.ndim)]).expand_as(differs)
+        if bool(filled.any()) and not bool((differs & ~slices).any()):
+            return slices.clone()
+    return differs
+
+
+def _by_frame(rows: Tensor, x_t: Tensor, n: int) -> Noisy | None:
+    """How `rows` (k n f, ...) hold x_t (n, ...) with the entries of one of its axes as rows; None if they do not."""
+    for axis in range(x_t.ndim - 1):
+        moved = x_t.movedim(axis + 1, 1).flatten(0, 1)
+        if rows.shape[1:] == moved.shape[1:] and rows.shape[0] % len(moved) == 0:
+            noisy = _compared(rows, moved, len(moved))
+            if noisy is not None:
+                return replace(noisy, frames=axis)
+    return None
 
 
 def _is_scaled(blocks: Tensor, wanted: Tensor) -> bool:

@@ -64,22 +64,44 @@ def _is_harmless(found: Calibration, key: Key) -> bool:
     """Whether the denoiser answers the same when a key's rows are padded."""
     row = recorded_rows(found, [key])[0]
     longer = {path: _longer(value, found.ragged.get(path, ())) for path, value in row.items()}
-    network = found.runner.network
-    weight = next(network.parameters())
-    x_t = torch.randn(1, *found.latent_shape, generator=generator(0, "padding", 0)).to(weight.device)
-    t = torch.tensor([500], device=weight.device)
-    bound = {path: value.unsqueeze(0) for path, value in found.bound.items()}
-    answers = []
-    for one in (row, longer):
-        condition = Condition(stacked_rows([one], found), bound)
-        arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=weight.dtype)
-        try:
-            with torch.no_grad():
-                answers.append(prediction(found, network(**arguments)).float())
-        except Exception:  # a network that does not run like this says nothing about padding
-            return False
+    try:
+        answers = [answer(found, [one]).float() for one in (row, longer)]
+    except Exception:  # a network that does not run like this says nothing about padding
+        return False
+    weight = next(found.runner.network.parameters())
     allowed = HARMLESS.get(weight.dtype, 1e-4)
     return bool((answers[0] - answers[1]).abs().max() <= allowed * answers[0].abs().max())
+
+
+@torch.no_grad()
+def answer(found: Calibration, rows: list[dict[str, Any]]) -> Tensor:
+    """What the denoiser answers for noise of half time and the conditions `rows` of b keys."""
+    network, b = found.runner.network, len(rows)
+    weight = next(network.parameters())
+    x_t = torch.randn(b, *found.latent_shape, generator=generator(0, "padding", 0)).to(weight.device)
+    t = torch.tensor([500] * b, device=weight.device)
+    bound = {path: value.expand(b, *value.shape) for path, value in found.bound.items()}
+    condition = Condition(stacked_rows(rows, found), bound)
+    arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=weight.dtype)
+    return prediction(found, network(**arguments))
+
+
+def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
+    """Nothing, if the denoiser takes two items although a picture or video that it is given is there only once.
+
+    Raises:
+        UserError: it does not, so the pipeline does not repeat what it gives for every item.
+    """
+    once = [p for p, v in found.constants.items() if isinstance(v, Tensor) and v.ndim >= 4 and v.shape[0] == 1]
+    if found.runner.single or found.by_length or not once:
+        return
+    try:
+        answer(found, recorded_rows(found, list(keys[:2])))
+    except RuntimeError as error:
+        raise UserError(
+            f"argument {once[0]!r} of {type(found.runner.network).__name__} is given once for all items, which it does "
+            f"not take ({' '.join(str(error).split())[:100]})"
+        ) from error
 
 
 def _longer(value: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -122,7 +144,7 @@ def recorded_rows(found: Calibration, keys: list[Key]) -> list[dict[str, Any]]:
     if one_by_one and len(keys) > 1:
         return [recorded_rows(found, [key])[0] for key in keys]
     together = keys if found.companion is None else [*keys, found.companion]
-    recording = found.runner.first(together)
+    recording = found.runner.first(together, alike=True)
     leaves = with_extras(found, recording.leaves(found.runner.skip, found.lists))
     n = len(together)
     rows = []

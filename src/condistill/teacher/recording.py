@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from condistill.teacher.blanks import kept, likely_answer, zeros_of
 from condistill.teacher.leaves import Leaves, flatten
 
 Mode = Literal["real", "zeros", "stop"]
@@ -134,6 +135,7 @@ class Watch:
         self._mode, self._skip, self._max_steps = mode, skip, max_steps
         self._pending: dict[str, Called] = {}
         self._called_since_step = False
+        self._blanks: dict[Any, Any] = {}
 
     def forward(self, network: nn.Module) -> Any:
         """A stand-in for the denoiser's forward."""
@@ -151,12 +153,21 @@ class Watch:
                 raise EnoughRecorded
             if self._mode == "real":
                 return real(*args, **kwargs)
-            if seen.blank is None:
-                guess = likely_answer(network, seen.calls[-1].arguments) if self._guess else None
-                seen.blank = zeros_of(real(*args, **kwargs)) if guess is None else guess
-            return seen.blank
+            return self._blank(network, seen.calls[-1].arguments, lambda: real(*args, **kwargs))
 
         return forward
+
+    def _blank(self, network: nn.Module, arguments: Mapping[str, Any], real: Callable[[], Any]) -> Any:
+        """Zeros to answer with; a loop may go on at another size (more frames), so one for every shape of the input."""
+        shape = next((v.shape for v in arguments.values() if isinstance(v, Tensor) and v.ndim >= 3), None)
+        if not self._blanks and self.recording.blank is not None:
+            self._blanks[shape] = self.recording.blank
+        if shape not in self._blanks:
+            guess = likely_answer(network, arguments) if self._guess else None
+            self._blanks[shape] = zeros_of(real()) if guess is None else guess
+        if self.recording.blank is None:
+            self.recording.blank = self._blanks[shape]
+        return self._blanks[shape]
 
     def upstream(self, name: str, module: nn.Module) -> Any:
         """A stand-in for the forward of another network: it answers, and its last call of a step is remembered."""
@@ -247,51 +258,3 @@ def _feeding(call: Called, pending: Mapping[str, Called]) -> dict[str, Called]:
         for name, other in pending.items()
         if any(id(value) in given for value in flatten({"out": other.output}).values())
     }
-
-
-def kept(value: Any) -> Any:
-    """The value with containers of its own: networks empty the lists that they are given. Tensors are the same."""
-    if isinstance(value, Mapping):
-        return {name: kept(one) for name, one in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(kept(one) for one in value)
-    return value
-
-
-def zeros_of(output: Any) -> Any:
-    """`output` with every tensor replaced by zeros, its containers kept."""
-    if isinstance(output, Tensor):
-        return torch.zeros_like(output)
-    if isinstance(output, tuple | list):
-        return type(output)(zeros_of(part) for part in output)
-    if isinstance(output, Mapping):
-        return type(output)(**{name: zeros_of(part) for name, part in output.items()})
-    return output
-
-
-def likely_answer(network: nn.Module, arguments: Mapping[str, Any]) -> Any:
-    """Zeros in the shape that the denoiser most likely answers in: its input's, with its own number of channels.
-
-    None if no argument looks like an input. A pipeline that does not like it raises, and the network is asked instead.
-    """
-    from diffusers.models.modeling_outputs import Transformer2DModelOutput
-
-    config = dict(getattr(network, "config", {}))
-    taken, given = config.get("in_channels"), config.get("out_channels")
-
-    def blank(x: Tensor) -> Tensor:
-        shape = list(x.shape)
-        axis = next((k for k, size in enumerate(shape) if size == taken and k > 0), None)
-        if given and axis is not None:
-            shape[axis] = given
-        return x.new_zeros(shape)
-
-    for value in arguments.values():
-        zeros: Any = None
-        if isinstance(value, list) and value and all(isinstance(one, Tensor) for one in value):
-            zeros = [blank(one) for one in value]
-        elif isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3:
-            zeros = blank(value)
-        if zeros is not None:
-            return (zeros,) if arguments.get("return_dict") is False else Transformer2DModelOutput(sample=zeros)
-    return None

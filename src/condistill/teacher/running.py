@@ -15,8 +15,9 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
+from condistill.teacher.blanks import zeros_of
 from condistill.teacher.keys import key_arguments, parameters_of
-from condistill.teacher.recording import EnoughRecorded, Mode, Recording, shadowed, watched, zeros_of
+from condistill.teacher.recording import EnoughRecorded, Mode, Recording, shadowed, watched
 
 STEPS = "num_inference_steps"
 
@@ -54,9 +55,15 @@ class Runner:
         """The same with further arguments."""
         return replace(self, call={**self.call, **more})
 
-    def first(self, keys: Sequence[Key], *, skip: int | None = None) -> Recording:
-        """A recording that ends at the conditional call of the first step."""
-        return self.run(keys, mode="stop", skip=self.skip if skip is None else skip)
+    def first(self, keys: Sequence[Key], *, skip: int | None = None, alike: bool = False) -> Recording:
+        """A recording that ends at the conditional call of the first step.
+
+        Args:
+            keys, skip: see `run`.
+            alike: every key draws the same numbers, so that noise on a picture does not depend on its place.
+        """
+        drawn = [generator(0, "calibrate", 0) for _ in keys] if alike else None
+        return self.run(keys, mode="stop", skip=self.skip if skip is None else skip, generators=drawn)
 
     def run(
         self,
@@ -79,6 +86,8 @@ class Runner:
         if "generator" in parameters:
             drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
             arguments["generator"] = drawn[0] if self.single else drawn
+            if "seed" in parameters:
+                arguments["seed"] = None  # a seed of the pipeline's own would draw the same noise for every item
         watching = watched(
             self.network, samplers(pipeline), mode,
             others=self._others(mode), skip=skip, max_steps=max_steps, blank=self.blank,
@@ -91,7 +100,7 @@ class Runner:
             torch.random.fork_rng(devices=[]),
             torch.no_grad(),
         ):
-            torch.manual_seed(generators[0].initial_seed() if generators else 0)
+            torch.manual_seed(generators[0].initial_seed() if generators and mode == "real" else 0)
             with watching as recording, suppress(EnoughRecorded):
                 try:
                     recording.result = pipeline(**arguments)

@@ -89,8 +89,8 @@ class Teacher:
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
-        component = denoiser_name(pipeline, component)
         check_samplers(pipeline)
+        component = denoiser_name(pipeline, component)
         examples = examples_among(keys) if keys else None
         if keys and not examples:
             raise UserError("keys= to calibrate with got no two different ones; give at least two")

@@ -1,0 +1,34 @@
+"""Steps: the conditional call of every step of a recording."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from condistill.teacher.leaves import Leaves
+from condistill.teacher.noisy import stacked
+from condistill.teacher.recording import Recording
+
+
+def calls_at(whole: Recording, skip: int, lists: frozenset[str], x_path: str) -> tuple[list[Leaves], list[float]]:
+    """The conditional call of every step and its time, where there is one and x_t has the shape of the first one's.
+
+    Some loops step twice for one call (for its two answers, and for what they make), some go on at another size.
+    """
+    calls, times = [], []
+    for step, time in enumerate(whole.times):
+        k = _call_of_step(whole, step, skip)
+        leaves = None if k is None else whole.leaves(k, lists)
+        if leaves is not None and (not calls or _shape(leaves.get(x_path)) == _shape(calls[0][x_path])):
+            calls.append(leaves)
+            times.append(time)
+    return calls, times
+
+
+def _shape(value: Any) -> Any:
+    rows = stacked(value)
+    return None if rows is None else tuple(rows.shape)
+
+
+def _call_of_step(whole: Recording, step: int, skip: int) -> int | None:
+    calls = [k for k, call in enumerate(whole.calls) if call.step == step]
+    return calls[skip] if len(calls) > skip else None
