@@ -70,6 +70,8 @@ def check_swap(teacher: Teacher, case: Case) -> None:
 def check_noise_path(teacher: Teacher) -> None:
     """At every timestep x_t is what the pipeline's own scheduler makes of x0 and eps, as its denoiser is given it."""
     own, path = copy.deepcopy(teacher.scheduler), teacher.noise_path
+    if not hasattr(own, "scale_noise") and not hasattr(own, "add_noise"):
+        return  # a sampler that adds no noise itself has nothing to compare with
     times = _every_time(own)
     x0, eps = torch.randn(1, 2, 2, 2), torch.randn(1, 2, 2, 2)
     if own.config.get("invert_sigmas"):

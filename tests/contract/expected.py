@@ -15,6 +15,7 @@ REFUSED: dict[str, str] = {
     "amused-inpaint": "AmusedScheduler",
     "sd-attend-and-excite": "could not be run",
     "sd-paradigms": "could not be run",
+    "ltx-latent-upsample": "no denoising loop",
 }
 
 # case -> what the refusal of its student says

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
