@@ -10,27 +10,58 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from condistill.errors import UserError
+from condistill.errors import UserError, unknown_name
 from condistill.maths.distances import mse_per_sample
 from condistill.maths.noise_path import FlowPath, NoisePath
 from condistill.teacher.condition import in_order
+
+TAP_SUMS = ("sum", "relative")
 
 
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of L = output L_out + feature L_feat + task L_task.
 
-    Source: arXiv 2504.02011: output and feature with weight 1, no task loss; BK-SDM adds the task loss.
+    Attributes:
+        output, feature, task: of the three terms.
+        guidance: scale of the teacher's guidance in the target of L_out, T_null + guidance (T - T_null); the student
+            then draws with guidance in one pass. 1 is the plain conditional pass.
+        taps: "sum" adds the taps' mean squared differences as they are; "relative" divides each by the mean square of
+            the teacher's feature; a mapping gives taps (by the teacher's module) weights of their own, others have 1.
+
+    Source: arXiv 2504.02011: output and feature with weight 1, no task loss, no guidance, the plain sum; BK-SDM adds
+    the task loss. Guidance in the target is Meng et al. 2023's, at one fixed scale.
     """
 
     output: float = 1.0
     feature: float = 1.0
     task: float = 0.0
+    guidance: float = 1.0
+    taps: str | Mapping[str, float] = "sum"
 
     def __post_init__(self) -> None:
         values = (self.output, self.feature, self.task)
-        if any(not 0.0 <= value < float("inf") for value in values) or not any(values):
+        by_tap = list(self.taps.values()) if isinstance(self.taps, Mapping) else []
+        if any(not 0.0 <= value < float("inf") for value in (*values, *by_tap, self.guidance)) or not any(values):
             raise UserError(f"loss weights must be finite, not negative and not all zero, got {self}")
+        if isinstance(self.taps, str) and self.taps not in TAP_SUMS:
+            raise unknown_name("way to sum taps", self.taps, TAP_SUMS)
+        if self.taps != "sum" and not self.feature:
+            raise UserError(f"got loss.taps={self.taps!r} without a feature loss, so it has no effect; leave it out")
+
+    def of_tap(self, name: str) -> float:
+        """The weight of one tap within the feature loss."""
+        return self.taps.get(name, 1.0) if isinstance(self.taps, Mapping) else 1.0
+
+    def check_taps(self, known: Sequence[str]) -> None:
+        """Nothing, if every tap that has a weight of its own is among `known`.
+
+        Raises:
+            UserError: one is not.
+        """
+        for name in self.taps if isinstance(self.taps, Mapping) else ():
+            if name not in known:
+                raise unknown_name("tap", name, known)
 
 
 @dataclass(frozen=True)
@@ -58,11 +89,13 @@ class Differences:
         output: (b,) MSE between the predictions.
         taps: name of the teacher's module -> (b,) MSE between the features.
         task: (b,) MSE to the true target; None without a task loss.
+        energies: name of the teacher's module -> (b,) mean square of its feature, where it is wanted.
     """
 
     output: Float[Tensor, " b"]
     taps: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     task: Float[Tensor, " b"] | None = None
+    energies: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
 
 
 def differences(
@@ -71,6 +104,7 @@ def differences(
     features: Mapping[str, tuple[Tensor, Tensor]],
     *,
     target: Tensor | None = None,
+    with_energies: bool = False,
 ) -> Differences:
     """Mean squared differences of each sample, in float32.
 
@@ -79,6 +113,7 @@ def differences(
         teacher_out: (b, *out).
         features: tap -> (student's, teacher's) features of equal shape.
         target: (b, *latent) of the task loss.
+        with_energies: whether the mean squares of the teacher's features are wanted.
 
     Raises:
         ValueError: two features of different shapes.
@@ -90,7 +125,9 @@ def differences(
     by_tap = {name: feature_mse(*pair, num_samples=len(output)) for name, pair in features.items()}
     # a learned-variance network returns more channels than the target has; the first ones are its prediction
     task = None if target is None else mse_per_sample(student_out[:, : target.shape[1]], target)
-    return Differences(output, by_tap, task)
+    theirs = {name: teacher for name, (_, teacher) in features.items()} if with_energies else {}
+    energies = {name: feature_mse(torch.zeros_like(f), f, num_samples=len(output)) for name, f in theirs.items()}
+    return Differences(output, by_tap, task, energies)
 
 
 def joined(parts: Sequence[Differences], groups: Sequence[Tensor | slice]) -> Differences:
@@ -101,10 +138,10 @@ def joined(parts: Sequence[Differences], groups: Sequence[Tensor | slice]) -> Di
         groups: the numbers of its samples in the batch; a slice where one group has them all.
     """
     by_tap = {name: in_order([part.taps[name] for part in parts], groups) for name in parts[0].taps}
+    energies = {name: in_order([part.energies[name] for part in parts], groups) for name in parts[0].energies}
     task = [part.task for part in parts if part.task is not None]
-    return Differences(
-        in_order([part.output for part in parts], groups), by_tap, in_order(task, groups) if task else None
-    )
+    output = in_order([part.output for part in parts], groups)
+    return Differences(output, by_tap, in_order(task, groups) if task else None, energies)
 
 
 def combine(found: Differences, *, weights: LossWeights, mask: Tensor | None = None) -> Terms:
@@ -116,8 +153,9 @@ def combine(found: Differences, *, weights: LossWeights, mask: Tensor | None = N
         mask: (b,) of the samples that have a task loss.
     """
     loss = weights.output * found.output.mean()
-    for value in found.taps.values():
-        loss = loss + weights.feature * value.mean()
+    for name, value in found.taps.items():
+        term = value.mean() / found.energies[name].mean() if name in found.energies else value.mean()
+        loss = loss + weights.feature * weights.of_tap(name) * term
     by_task = None
     if found.task is not None and mask is not None:
         error = found.task * mask
@@ -142,6 +180,23 @@ def feature_mse(student: Tensor, teacher: Tensor, *, num_samples: int) -> Float[
         else:
             return (student.float() - teacher.float()).square().mean().expand(num_samples)
     return mse_per_sample(student, teacher)
+
+
+def guided(
+    conditional: Float[Tensor, "b *out"], null: Float[Tensor, "b *out"], *, scale: float, num_channels: int
+) -> Float[Tensor, "b *out"]:
+    """null + scale (conditional - null) in float32; of a learned-variance output the variance stays the conditional's.
+
+    Args:
+        conditional, null: the teacher's predictions with the condition and with the null condition.
+        scale: of guidance.
+        num_channels: length of the second axis of x_t; what a prediction has beyond it is the variance.
+
+    Source: Ho and Salimans 2022, in the form that diffusers' pipelines use.
+    """
+    conditional, null = conditional.float(), null.float()
+    mean = null[:, :num_channels] + scale * (conditional[:, :num_channels] - null[:, :num_channels])
+    return torch.cat([mean, conditional[:, num_channels:]], dim=1)
 
 
 def task_target(

@@ -28,6 +28,7 @@ from condistill.distill.losses import (
     Terms,
     combine,
     differences,
+    guided,
     joined,
     prediction_type,
     task_target,
@@ -114,12 +115,20 @@ def distillation_step(
         target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
         mask = torch.from_numpy(~drawn.keys.swapped).to(device)
 
+    null = None
+    if method.weights.guidance != 1.0:
+        null = teacher.encode([method.null_key] * len(x0), batch.bound)
+
     groups = condition.groups()  # one, unless keys of different length cannot be given together
-    settings: dict[str, Any] = dict(askers=askers, network=network, with_features=bool(method.weights.feature))
     found = []
     for rows in groups:
         given = x_t[rows], t[rows], [one.rows(rows) for one in (condition, *own)]
-        found.append(_compared(teacher, pupils, *given, target=None if target is None else target[rows], **settings))
+        found.append(
+            _compared(
+                teacher, pupils, *given, target=None if target is None else target[rows],
+                null=None if null is None else null.rows(rows), weights=method.weights, askers=askers, network=network,
+            )
+        )  # fmt: skip
     whole = [joined(parts, groups) for parts in zip(*found, strict=True)]
     return [combine(one, weights=method.weights, mask=mask) for one in whole]
 
@@ -132,21 +141,26 @@ def _compared(
     conditions: Sequence[Condition],
     *,
     target: Tensor | None,
+    null: Condition | None,
+    weights: LossWeights,
     askers: Sequence[Any],
     network: nn.Module,
-    with_features: bool,
 ) -> list[Differences]:
     """How far each pupil is from the teacher on the same input; one teacher pass serves them all.
 
     Args:
         conditions: the teacher's, and each pupil's.
+        null: the null condition, where the teacher's answer is to be guided.
         askers: whose pipeline says what each pupil is given: its own, or the teacher's.
     """
-    pairs = [bare(pupil).pairs if with_features else () for pupil in pupils]
+    pairs = [bare(pupil).pairs if weights.feature else () for pupil in pupils]
     names = list(dict.fromkeys(pair.teacher for some in pairs for pair in some))
     with torch.no_grad(), taps(network, names) as t_k:
-        asked = teacher.arguments(x_t, t, conditions[0], dtype=next(network.parameters()).dtype)
-        teacher_out = teacher.prediction(network(**asked))
+        teacher_out = _answer(teacher, network, x_t, t, conditions[0])
+    if null is not None:
+        with torch.no_grad():
+            null_out = _answer(teacher, network, x_t, t, null)
+        teacher_out = guided(teacher_out, null_out, scale=weights.guidance, num_channels=x_t.shape[1])
 
     found = []
     for pupil, some, asker, own in zip(pupils, pairs, askers, conditions[1:], strict=True):
@@ -154,8 +168,18 @@ def _compared(
         features: dict[str, tuple[Tensor, Tensor]] = {
             pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
         }
-        found.append(differences(teacher.prediction(student_out), teacher_out, features, target=target))
+        found.append(
+            differences(
+                teacher.prediction(student_out), teacher_out, features, target=target,
+                with_energies=weights.taps == "relative",
+            )
+        )  # fmt: skip
     return found
+
+
+def _answer(teacher: Any, network: nn.Module, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+    asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
+    return teacher.prediction(network(**asked))
 
 
 def bare(pupil: nn.Module) -> Any:

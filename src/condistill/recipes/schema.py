@@ -91,11 +91,13 @@ class DataSection(Section):
 
 
 class LossSection(Section):
-    """Weights of the terms, and how often the null condition is seen."""
+    """Weights of the terms (see `LossWeights`), and how often the null condition is seen."""
 
     output: Weight = 1.0
     feature: Weight = 1.0
     task: Weight = 0.0
+    guidance: Weight = 1.0
+    taps: Literal["sum", "relative"] | dict[str, Weight] = "sum"
     p_null: Probability = 0.1
 
 

@@ -61,7 +61,7 @@ def distill(
     steps: int,
     batch: int = 256,
     out: str | Path,
-    loss: LossWeights | Mapping[str, float] | None = None,
+    loss: LossWeights | Mapping[str, Any] | None = None,
     progress: bool = True,
     **options: Any,
 ) -> Result:
@@ -78,7 +78,7 @@ def distill(
         steps: optimiser steps in all.
         batch: samples per step over all processes.
         out: run folder: log.jsonl, checkpoints/, student/ (for several: students/0/ ...).
-        loss: weights {"output", "feature", "task"}.
+        loss: {"output", "feature", "task", "guidance", "taps"}, see `LossWeights`.
         progress: show rate and time left.
         options: further fields of `TrainOptions` (lr, ema, seed, ...).
 
@@ -94,6 +94,7 @@ def distill(
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
     _refuse_misfits(teacher, students)
+    _refuse_guidance(teacher, weights)
     if wanted.p_null > 0 and teacher.null_key is None:
         if "p_null" in options:
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
@@ -158,12 +159,20 @@ def whole_corpus(given: Any, cache: Cache) -> Any:
     return corpus_of({"mixture": [{"source": extra}, {"source": own}]}) if own else extra
 
 
-def _weights(given: Mapping[str, float]) -> LossWeights:
+def _weights(given: Mapping[str, Any]) -> LossWeights:
     known = [field.name for field in dataclasses.fields(LossWeights)]
     for name in given:
         if name not in known:
             raise unknown_name("loss", name, known)
     return LossWeights(**given)
+
+
+def _refuse_guidance(teacher: Any, weights: LossWeights) -> None:
+    if weights.guidance != 1.0 and teacher.null_key is None:
+        raise UserError(
+            f"got loss.guidance={weights.guidance:g}, but this teacher has no null condition to guide away from; leave "
+            "it out"
+        )
 
 
 def _refuse_misfits(teacher: Any, students: Sequence[Any]) -> None:
@@ -224,6 +233,7 @@ def _arm(
     pairs = student.plan.taps if weights.feature and student.plan is not None else ()
     if weights.feature and not pairs:
         raise UserError("this student has no feature taps; give a student made by teacher.student(), or loss feature=0")
+    weights.check_taps([pair.teacher for pair in pairs])
     asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
     pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
     # from the initialised student, not from a random one

@@ -10,8 +10,10 @@ from condistill import Teacher, UserError
 from condistill.cache.batch import Batch
 from condistill.corpus import corpus
 from condistill.distill import LossWeights, Method, Pupil, distillation_step, draw
+from condistill.distill.losses import guided
 from condistill.maths import p_random
 from condistill.maths.draws import numbers
+from condistill.teacher.taps import taps
 from tests import tiny
 
 B = 6
@@ -125,3 +127,71 @@ def test_loss_weights_are_checked() -> None:
     for bad in ({"output": -1.0}, {"output": 0.0, "feature": 0.0}, {"task": float("nan")}):
         with pytest.raises(UserError, match="loss weights"):
             LossWeights(**bad)
+
+
+def test_relative_taps_are_divided_by_the_teachers_energy(teacher: Teacher, batch: Batch) -> None:
+    student = teacher.student("b-base")
+    pupil = Pupil(student.network, student.plan.taps)  # type: ignore[union-attr]
+    plain, relative = method("linear"), method("linear", weights=LossWeights(taps="relative"))
+    drawn = draw(batch, numbers(0, B), plain, teacher.noise_path)
+    found = [
+        distillation_step(teacher, [pupil], batch, drawn, method=m, network=teacher.network)[0]
+        for m in (plain, relative)
+    ]
+    names = list(found[0].taps)
+    condition = teacher.encode(drawn.keys.keys)
+    x_t = teacher.noise_path.add_noise(batch.x0, drawn.eps, drawn.t)
+    with torch.no_grad(), taps(teacher.network, names) as features:
+        teacher.network(**teacher.arguments(x_t, drawn.t, condition))
+    energy = {name: features[name].square().mean() for name in names}
+    expected = found[0].output.mean() + sum(found[0].taps[name].mean() / energy[name] for name in names)
+    torch.testing.assert_close(found[1].loss.detach(), expected)
+    assert all(torch.equal(found[0].taps[name], found[1].taps[name]) for name in names), "the log keeps the plain terms"
+
+
+def test_a_tap_can_have_a_weight_of_its_own(teacher: Teacher, batch: Batch) -> None:
+    student = teacher.student("b-base")
+    pupil = Pupil(student.network, student.plan.taps)  # type: ignore[union-attr]
+    weights = LossWeights(taps={"down_blocks.0": 0.0, "up_blocks.1": 3.0})
+    m = method("linear", weights=weights)
+    drawn = draw(batch, numbers(0, B), m, teacher.noise_path)
+    terms = distillation_step(teacher, [pupil], batch, drawn, method=m, network=teacher.network)[0]
+    scale = {"down_blocks.0": 0.0, "up_blocks.1": 3.0}
+    expected = terms.output.mean() + sum(scale.get(name, 1.0) * value.mean() for name, value in terms.taps.items())
+    torch.testing.assert_close(terms.loss.detach(), expected)
+    with pytest.raises(UserError, match=r"unknown tap 'down_block\.0'; did you mean 'down_blocks\.0'"):
+        LossWeights(taps={"down_block.0": 1.0}).check_taps(list(terms.taps))
+
+
+def test_a_guided_target_is_the_teachers_guided_prediction(teacher: Teacher, batch: Batch) -> None:
+    student = teacher.student("depth=1.0")
+    pupil = Pupil(student.network, student.plan.taps)  # type: ignore[union-attr]
+    m = method("linear", weights=LossWeights(guidance=3.0, feature=0.0), p_null=0.0)
+    drawn = draw(batch, numbers(0, B), m, teacher.noise_path)
+    terms = distillation_step(teacher, [pupil], batch, drawn, method=m, network=teacher.network)[0]
+    x_t = teacher.noise_path.add_noise(batch.x0, drawn.eps, drawn.t)
+    with torch.no_grad():
+        own = teacher.predict(x_t, drawn.t, teacher.encode(drawn.keys.keys))
+        null = teacher.predict(x_t, drawn.t, teacher.encode([""] * B))
+    # the student is the teacher without guidance: what it lacks is (3 - 1) (T - T_null)
+    expected = (2.0 * (own - null)).square().flatten(1).mean(dim=1)
+    torch.testing.assert_close(terms.output, expected, rtol=1e-4, atol=1e-8)
+    dropped = draw(batch, numbers(0, B), method("linear", weights=m.weights, p_null=1.0), teacher.noise_path)
+    terms = distillation_step(teacher, [pupil], batch, dropped, method=m, network=teacher.network)[0]
+    assert (terms.output < 1e-10).all(), "with the null condition there is nothing to guide away from"
+
+
+def test_guidance_leaves_a_learned_variance_alone() -> None:
+    conditional, null = torch.randn(2, 8, 4, 4), torch.randn(2, 8, 4, 4)
+    found = guided(conditional, null, scale=2.0, num_channels=4)
+    torch.testing.assert_close(found[:, :4], 2 * conditional[:, :4] - null[:, :4])
+    assert torch.equal(found[:, 4:], conditional[:, 4:])
+
+
+def test_ways_to_sum_taps_are_checked() -> None:
+    with pytest.raises(UserError, match="unknown way to sum taps 'relativ'; did you mean 'relative'"):
+        LossWeights(taps="relativ")
+    with pytest.raises(UserError, match="has no effect"):
+        LossWeights(taps="relative", feature=0.0)
+    with pytest.raises(UserError, match="loss weights"):
+        LossWeights(guidance=-1.0)

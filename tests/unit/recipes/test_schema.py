@@ -35,7 +35,10 @@ def test_a_minimal_recipe_has_all_defaults() -> None:
     [
         ({"p_randon": 1}, "r: unknown key 'p_randon' in recipe (did you mean 'p_random'?)"),
         ({"train": {"steps": 10, "stepz": 1}}, "r: unknown key 'stepz' in train (did you mean 'steps'?)"),
-        ({"loss": {"xyzzy": 1}}, "r: unknown key 'xyzzy' in loss (known: output, feature, task, p_null)"),
+        (
+            {"loss": {"xyzzy": 1}},
+            "r: unknown key 'xyzzy' in loss (known: output, feature, task, guidance, taps, p_null)",
+        ),
         ({"train": {}}, "r: train.steps is missing; it has no default"),
         ({"train": {"steps": "ten"}}, "r: train.steps must be a valid integer, got 'ten'"),
         ({"train": {"steps": True}}, "r: train.steps must be a valid integer, got True"),
