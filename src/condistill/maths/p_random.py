@@ -121,17 +121,50 @@ class Tabulated:
             raise UserError(f"tabulated p_random needs two or more values in [0, 1], got {list(self.values)}")
 
     def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
-        table = torch.tensor(self.values, dtype=u.dtype, device=u.device)
-        place = u.clamp(0.0, 1.0) * (len(table) - 1)
-        low = place.floor().long().clamp(max=len(table) - 2)
-        share = place - low
-        return table[low] * (1.0 - share) + table[low + 1] * share
+        return _interpolated(self.values, u)
+
+
+@dataclass(frozen=True)
+class Auto:
+    """p(u) that is measured on the teacher: the share of the training samples that swapped ones should have.
+
+    `values` are empty until it is measured, which `distill` does at its start (`condistill.train.auto_p`); then they
+    are interpolated like a table's.
+
+    Attributes:
+        power: 1 shares out the samples by standard deviations, 2 by variances; docs/method.md has the argument.
+        values: spread evenly over u = 0 ... 1.
+    """
+
+    name: ClassVar[str] = "auto"
+    power: float = 1.0
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.power <= 0:
+            raise UserError(f"auto p_random needs power > 0, got {self.power}")
+        if self.values:
+            object.__setattr__(self, "values", Tabulated(self.values).values)
+
+    def __call__(self, u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+        if not self.values:
+            raise UserError("p_random 'auto' has no values before distill has measured it on a teacher and its D")
+        return _interpolated(self.values, u)
+
+
+def _interpolated(values: tuple[float, ...], u: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    table = torch.tensor(values, dtype=u.dtype, device=u.device)
+    place = u.clamp(0.0, 1.0) * (len(table) - 1)
+    low = place.floor().long().clamp(max=len(table) - 2)
+    share = place - low
+    return table[low] * (1.0 - share) + table[low + 1] * share
 
 
 KNOWN: dict[str, type] = {
     kind.name: kind for kind in (Constant, Linear, Exponential, Sigmoid, TwoSided, Quadratic, Tabulated)
 }
 _FIXED = {"never": Constant(0.0), "always": Constant(1.0)}
+_NAMED = {**KNOWN, Auto.name: Auto}
 
 
 def p_random(spec: PRandom | float | int | str | Mapping[str, Any]) -> PRandom:
@@ -139,8 +172,8 @@ def p_random(spec: PRandom | float | int | str | Mapping[str, Any]) -> PRandom:
 
     Args:
         spec: a number (constant), a name with an optional first parameter ("exponential", "exponential:7",
-            "never", "always"), a mapping ({"name": "sigmoid", "k": 20}), a dotted name of your own class or function
-            ("my_lab.my_p"), or any callable, which is returned as it stands.
+            "never", "always", "auto"), a mapping ({"name": "sigmoid", "k": 20}), a dotted name of your own class or
+            function ("my_lab.my_p"), or any callable, which is returned as it stands.
 
     Raises:
         UserError: unknown name (the nearest is suggested), unknown or impossible parameter.
@@ -169,9 +202,9 @@ def _made(name: str, options: Mapping[str, Any] | str) -> PRandom:
         return _FIXED[name]
     if "." in name:
         return _imported(name, options if isinstance(options, Mapping) else {})
-    if name not in KNOWN:
-        raise unknown_name("p_random", name, [*KNOWN, *_FIXED])
-    kind = KNOWN[name]
+    if name not in _NAMED:
+        raise unknown_name("p_random", name, [*_NAMED, *_FIXED])
+    kind = _NAMED[name]
     fields = [field.name for field in dataclasses.fields(kind)]
     if isinstance(options, str):
         if not fields:

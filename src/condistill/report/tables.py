@@ -214,6 +214,13 @@ def training_table(arms: Mapping[str, ArmLog], colours: Mapping[str, int]) -> Ta
     return Table("", "", heads, tuple(rows))
 
 
+def _option(value: Any) -> str:
+    """A number shortly; a table by its length alone, since the chart shows it."""
+    if isinstance(value, list):
+        return str(len(value))
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
 def _p_name(spec: Any) -> str:
     """A p(u) for people.
 
@@ -222,7 +229,7 @@ def _p_name(spec: Any) -> str:
     """
     if not isinstance(spec, Mapping):
         return DASH if spec is None else str(spec)
-    options = {key: f"{v:g}" if isinstance(v, int | float) else str(v) for key, v in spec.items() if key != "name"}
+    options = {key: _option(value) for key, value in spec.items() if key != "name"}
     if spec.get("name") == "constant":
         return options.get("p", "constant")
     inner = ", ".join(f"{key} {value}" for key, value in options.items())

@@ -23,6 +23,7 @@ from condistill.errors import UserError, unknown_name
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
 from condistill.students.meta import clean
+from condistill.train.auto_p import measured
 from condistill.train.log import Log
 from condistill.train.loop import Arm, train
 from condistill.train.optim import adamw
@@ -74,7 +75,7 @@ def distill(
         student: a student of it, or several: one teacher pass serves them all.
         cache: D, or its folder.
         corpus: C: keys, a file, or any corpus; D's own conditions are always part of it.
-        p_random: p(u), see `condistill.p_random`.
+        p_random: p(u), see `condistill.p_random`; "auto" is measured on D at the start.
         steps: optimiser steps in all.
         batch: samples per step over all processes.
         out: run folder: log.jsonl, checkpoints/, student/ (for several: students/0/ ...).
@@ -100,7 +101,7 @@ def distill(
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
         wanted = dataclasses.replace(wanted, p_null=0.0)
     method = Method(
-        p_random=p_random_of(p_random),
+        p_random=measured(p_random_of(p_random), teacher, opened, before=Path(out) / _logs(students)[0]),
         corpus=whole_corpus(corpus, opened),
         weights=weights,
         p_null=wanted.p_null,
@@ -212,11 +213,14 @@ def _accelerator(teacher: Any, options: TrainOptions) -> Any:
 def _arms(
     students: Sequence[Any], cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, out: Path
 ) -> list[Arm]:
-    names = ["log.jsonl"] if len(students) == 1 else [f"log-{k}.jsonl" for k in range(len(students))]
     return [
         _arm(k, student, cache, options, weights, accelerator, Log(out / name))
-        for k, (student, name) in enumerate(zip(students, names, strict=True))
+        for k, (student, name) in enumerate(zip(students, _logs(students), strict=True))
     ]
+
+
+def _logs(students: Sequence[Any]) -> list[str]:
+    return ["log.jsonl"] if len(students) == 1 else [f"log-{k}.jsonl" for k in range(len(students))]
 
 
 def _arm(

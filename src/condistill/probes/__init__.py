@@ -1,0 +1,1 @@
+"""Questions to a teacher: how much its condition decides, and when."""
