@@ -5,6 +5,7 @@ from __future__ import annotations
 # case -> what the teacher's refusal says
 REFUSED: dict[str, str] = {
     "ddpm-unconditional": "nothing to swap",
+    "dance-diffusion": "IPNDMScheduler",
     "sana-sprint": "SCMScheduler",
     "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "changes from step to step",
@@ -16,12 +17,27 @@ REFUSED: dict[str, str] = {
     "sd-attend-and-excite": "could not be run",
     "sd-paradigms": "could not be run",
     "ltx-latent-upsample": "no denoising loop",
+    "musicldm": "could not be run",
 }
 
 # case -> what the refusal of its student says
 NOT_CUT: dict[str, str] = {
     "hunyuan-dit-controlnet": "number of controls",
     "sd-controlnet-xs": "cuts nothing",
+}
+
+_OWN = "has no class"
+# case -> what plain diffusers says when it loads what it has saved itself: these pipelines have networks of their own
+NOT_LOADED: dict[str, str] = {
+    "wuerstchen-prior": _OWN,
+    "wuerstchen-decoder": _OWN,
+    "wuerstchen": _OWN,
+    "cascade-decoder": _OWN,
+    "cascade": _OWN,
+    "unclip-prior": _OWN,
+    "unclip-decoder": _OWN,
+    "unclip-variation": _OWN,
+    "paint-by-example": _OWN,
 }
 
 # case -> why it does not go the whole way yet; the test fails as soon as it does

@@ -26,7 +26,7 @@ from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, networks, not_run, samplers, unheard
+from condistill.teacher.running import STEPS, Runner, experts, networks, not_run, samplers, unheard
 from condistill.teacher.steps import calls_at
 from condistill.teacher.timing import time_maps
 
@@ -54,7 +54,7 @@ def calibrate(
     Raises:
         UserError: something could not be established; the message says what and what to pass.
     """
-    runner = Runner(pipeline, component, {**_few_steps(pipeline), **call}, upstream=None)
+    runner = Runner(pipeline, component, {**_few_steps(pipeline, component), **call}, upstream=None)
     runner.network.eval()
     runner, some, filled = _running(runner, [tuple(keys)] if keys else None, small_first=small_first)
     some = _same_negative(some)
@@ -105,10 +105,11 @@ def _calibrated(runner: Runner, keys: Keys) -> Calibration:
     return found
 
 
-def _few_steps(pipeline: Any) -> dict[str, Any]:
+def _few_steps(pipeline: Any, component: str) -> dict[str, Any]:
     """NUM_STEPS for the loop itself, two for other stages of the pipeline; no guidance that changes the denoiser."""
     names = parameters_of(pipeline)
-    steps = {name: NUM_STEPS if name == STEPS else 2 for name in names if name.endswith(STEPS)}
+    own = (STEPS, f"{component}_{STEPS}")
+    steps = {name: NUM_STEPS if name in own else 2 for name in names if name.endswith(STEPS)}
     return steps | {name: 0.0 for name in EXCHANGING if name in names}
 
 
@@ -260,9 +261,9 @@ def _sampler_name(pipeline: Any, stepped: Any) -> str:
 
 
 def _time_range(runner: Runner, keys: Keys) -> tuple[float, float] | None:
-    """Between which times the denoiser is called; None if there is no other of its class to take turns with."""
-    twins = [n for n, part in networks(runner.pipeline).items() if type(part) is type(runner.network)]
-    if len(twins) < 2 or all(getattr(runner.pipeline, name) is runner.network for name in twins):
+    """Between which times the denoiser is called; None if there is no other to take turns with."""
+    twins = experts(runner)
+    if all(part is runner.network for part in twins.values()):
         return None
     seen: dict[str, list[float]] = {}
     for name in twins:

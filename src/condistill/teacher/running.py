@@ -96,7 +96,7 @@ class Runner:
         with (
             _quiet(pipeline),
             _same_attention(self.network),
-            _twins_blank(self, mode),
+            _others_blank(self, mode),
             torch.random.fork_rng(devices=[]),
             torch.no_grad(),
         ):
@@ -145,6 +145,16 @@ def samplers(pipeline: Any) -> dict[str, Any]:
 def networks(pipeline: Any) -> dict[str, nn.Module]:
     """The pipeline's networks by name."""
     return {name: part for name, part in parts_of(pipeline).items() if isinstance(part, nn.Module)}
+
+
+def experts(runner: Runner) -> dict[str, nn.Module]:
+    """The networks that take turns with the denoiser in its loop, itself included: those of its class.
+
+    None where the pipeline has several schedulers: then networks of one class are stages, each with a loop of its own.
+    """
+    if len({id(part) for part in samplers(runner.pipeline).values()}) > 1:
+        return {}
+    return {n: part for n, part in networks(runner.pipeline).items() if type(part) is type(runner.network)}
 
 
 def check_samplers(pipeline: Any) -> None:
@@ -222,16 +232,12 @@ def _same_attention(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _twins_blank(runner: Runner, mode: Mode) -> Iterator[None]:
-    """Other denoisers of the same class (an expert for other times) answer with zeros while nothing real is wanted."""
-    twins = [
-        part
-        for part in networks(runner.pipeline).values()
-        if part is not runner.network and type(part) is type(runner.network) and mode != "real"
-    ]
+def _others_blank(runner: Runner, mode: Mode) -> Iterator[None]:
+    """Other experts answer with zeros while nothing real is wanted."""
+    others = [part for part in experts(runner).values() if part is not runner.network and mode != "real"]
     with ExitStack() as stack:
-        for twin in twins:
-            stack.enter_context(shadowed(twin, "forward", _blank(twin)))
+        for other in others:
+            stack.enter_context(shadowed(other, "forward", _blank(other)))
         yield
 
 
