@@ -21,12 +21,13 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
-from condistill.teacher.keys import SIZES, example_keys, fillings, parameters_of
+from condistill.teacher.keys import SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
+from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, experts, networks, not_run, samplers, unheard
+from condistill.teacher.running import STEPS, Runner, experts, not_run, samplers, unheard
 from condistill.teacher.steps import calls_at
 from condistill.teacher.timing import time_maps
 
@@ -49,31 +50,22 @@ def calibrate(
     Args:
         call: the pipeline's own arguments that every call needs.
         keys: three different keys to calibrate with, where examples would not do.
-        small_first: prefer a short and small video to the size that the pipeline takes by itself.
+        small_first: prefer a short video and small pictures to a large size that the pipeline takes by itself.
 
     Raises:
         UserError: something could not be established; the message says what and what to pass.
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline, component), **call}, upstream=None)
     runner.network.eval()
-    runner, some, filled = _running(runner, [tuple(keys)] if keys else None, small_first=small_first)
+    runner, some, filled = reached(runner, [tuple(keys)] if keys else None, small_first=small_first)
     some = _same_negative(some)
-    try:
-        found = _calibrated(runner, some)
-    except UserError:
-        if runner.single:
-            raise
-        # a pipeline may take two keys and then mix up their rows, or not have a picture for each
-        alone = _alone(replace(runner, single=True), some)
-        if alone is None:
-            raise
-        found = alone
+    found, switched = _first_verified(runner, some)
     return replace(
         found,
         given=dict(call),
         keys=some,
         keys_given=keys is not None,
-        placeholders=filled,
+        placeholders=(*filled, *switched),
         is_small=small_first and bool(set(SIZES) & set(filled)),
         time_range=_time_range(found.runner, some),
     )
@@ -88,11 +80,29 @@ def _same_negative(keys: Keys) -> Keys:
     return a, {**b, **negative}, {**c, **negative}  # type: ignore[dict-item]
 
 
-def _alone(runner: Runner, keys: Keys) -> Calibration | None:
+def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, bool]]:
+    """The calibration, and the pipeline's own switches that had to be off for it.
+
+    A pipeline may take two keys and then mix up their rows, or not have a picture for each; it may rewrite prompts or
+    keep what it computed in an earlier step unless it is told not to.
+
+    Raises:
+        UserError: the reason that two keys gave.
+    """
     try:
-        return _calibrated(runner, keys)
-    except Exception:  # then the reason is the one that two keys gave
-        return None
+        return _calibrated(runner, keys), {}
+    except UserError as error:
+        reason = error
+    off = switches(runner.pipeline, runner.call)
+    for switched in ({}, off) if off else ({},):
+        for single in (False, True):
+            if (runner.single and not single) or (not switched and single == runner.single):
+                continue
+            try:
+                return _calibrated(replace(runner.with_call(**switched), single=single), keys), switched
+            except Exception:  # then the reason is the one that two keys gave
+                continue
+    raise reason
 
 
 def _calibrated(runner: Runner, keys: Keys) -> Calibration:
@@ -113,11 +123,6 @@ def _few_steps(pipeline: Any, component: str) -> dict[str, Any]:
     return steps | {name: 0.0 for name in EXCHANGING if name in names}
 
 
-def _two(runner: Runner, keys: Keys, second: int = 1) -> list[Key]:
-    """Two keys, or one where the pipeline takes one at a time."""
-    return [keys[second - 1]] if runner.single else [keys[0], keys[second]]
-
-
 def _whole(runner: Runner, keys: Keys) -> Recording:
     """A recording of a few steps, without the denoiser itself if its answer's shape can be guessed.
 
@@ -127,56 +132,12 @@ def _whole(runner: Runner, keys: Keys) -> Recording:
     errors: list[Exception] = []
     for guess in (True, False):
         try:
-            return replace(runner, guess=guess).run(_two(runner, keys), mode="zeros", max_steps=WATCHED_STEPS)
+            return replace(runner, guess=guess).run(two(runner, keys), mode="zeros", max_steps=WATCHED_STEPS)
         except UserError:
             raise
         except Exception as error:  # whatever a network raises
             errors.append(error)
     raise not_run(runner, errors[-1])
-
-
-def _running(
-    runner: Runner, given: Sequence[tuple[Key, ...]] | None, *, small_first: bool
-) -> tuple[Runner, Keys, tuple[str, ...]]:
-    """A runner that reaches the denoiser, the keys that it does it with, and the arguments filled with examples.
-
-    Tried in turn: two keys and one at a time, as the call stands, with example pictures, and at smaller sizes.
-
-    Raises:
-        NotRun: nothing of it works.
-    """
-    errors: list[Exception] = []
-    for keys in given or example_keys(runner.pipeline, runner.network):
-        own = keys[0] if isinstance(keys[0], Mapping) else {}
-        said: dict[tuple[Any, ...], list[str]] = {}
-        known = {**runner.call, **own}
-        ours = bool(own) and not given
-        for more in fillings(runner.pipeline, runner.network, known, small_first=small_first, ours=ours):
-            for single in (False, True):
-                way = (single, *(name for name in more if name not in SIZES))
-                # what was said at several small sizes is not about the size, and the pipeline's own may be large
-                if not set(SIZES) & set(more) and len(said.get(way, ())) > 2 and len(set(said[way])) == 1:
-                    continue
-                tried = replace(runner.with_call(**more), single=single)
-                try:
-                    recording = tried.first(_two(tried, keys), skip=0)  # type: ignore[arg-type]
-                except UserError:
-                    raise
-                except Exception as error:  # whatever a pipeline raises on arguments that it does not like
-                    errors.append(error)
-                    said.setdefault(way, []).append(str(error))
-                    continue
-                if not recording.calls:
-                    raise _not_called(runner)
-                return tried, keys, tuple(more)  # type: ignore[return-value]
-    raise not_run(runner, errors[0])
-
-
-def _not_called(runner: Runner) -> UserError:
-    return UserError(
-        f"{type(runner.pipeline).__name__} did not call {runner.component} in a sampling loop with a scheduler; choose "
-        f"with component= out of: {', '.join(networks(runner.pipeline))}"
-    )
 
 
 def _upstream(whole: Recording) -> tuple[str, ...]:
@@ -191,11 +152,11 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
         UserError: none does.
     """
     if not whole.calls or not whole.samples:
-        raise _not_called(runner)
+        raise not_called(runner)
     in_step = sum(call.step == whole.calls[0].step for call in whole.calls)
     for skip in range(in_step):
-        a = runner.first(_two(runner, keys), skip=skip)
-        b = runner.first(_two(runner, keys, 2), skip=skip)
+        a = runner.first(two(runner, keys), skip=skip)
+        b = runner.first(two(runner, keys, 2), skip=skip)
         if len(a.calls) <= skip or len(b.calls) <= skip:
             break
         before, after = a.leaves(skip), b.leaves(skip)
@@ -210,7 +171,7 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
 def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     """x_t, the time and what is computed upstream."""
     name, n = type(runner.network).__name__, 1 if runner.single else 2
-    pair = runner.first(_two(runner, keys))
+    pair = runner.first(two(runner, keys))
     lists: frozenset[str] = frozenset()
     if not runner.single:
         alone = runner.first([keys[0]])
@@ -268,7 +229,7 @@ def _time_range(runner: Runner, keys: Keys) -> tuple[float, float] | None:
     seen: dict[str, list[float]] = {}
     for name in twins:
         other = replace(runner, component=name, blank=None, upstream=()).with_call(**{STEPS: RANGE_STEPS})
-        whole = other.run(_two(runner, keys), mode="zeros", max_steps=2 * RANGE_STEPS)
+        whole = other.run(two(runner, keys), mode="zeros", max_steps=2 * RANGE_STEPS)
         steps = {call.step for call in whole.calls}
         seen[name] = [t for k, t in enumerate(whole.times) if k in steps]
     own, others = seen[runner.component], [t for name in twins if name != runner.component for t in seen[name]]

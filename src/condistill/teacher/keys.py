@@ -176,11 +176,8 @@ def fillings(
     comes_last = ours or (small_first and bool(frames))
     if not comes_last:
         yield {}
-    sizes: list[dict[str, Any]] = [frames] if frames else []
-    if {"height", "width"} <= set(parameters) and not {"height", "width"} & set(call):
-        binning = {"use_resolution_binning": False} if "use_resolution_binning" in parameters else {}
-        sides = dict.fromkeys(side for side in (_side(pipeline, network), PICTURE, 32, 128, 256) if side)
-        sizes = [{"height": side, "width": side, **binning, **frames} for side in sides]
+    sizes = small_sizes(pipeline, network, call)
+    sizes = [{**size, **frames} for size in sizes] or ([frames] if frames else [])
     for size in (*sizes, {}):
         height, width = _size(pipeline, network, {**call, **size})
         names = [name for name in parameters if name not in call and _takes_picture(name)]
@@ -188,6 +185,34 @@ def fillings(
         for some in _subsets(pictures):
             if size or some or comes_last:
                 yield {**size, **some}
+
+
+def small_sizes(pipeline: Any, network: torch.nn.Module, call: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Arguments for small pictures, the denoiser's own size first; none where the call says a size or none is taken."""
+    parameters = parameters_of(pipeline)
+    if not {"height", "width"} <= set(parameters) or {"height", "width"} & set(call):
+        return []
+    sides = dict.fromkeys(side for side in (_side(pipeline, network), PICTURE, 32, 128, 256) if side)
+    own = {name: value for name, value in _OWN_SIZE.items() if name in parameters and name not in call}
+    area = {"max_area"} & set(parameters) - set(call)
+    return [{"height": side, "width": side, **own, **dict.fromkeys(area, side * side)} for side in sides]
+
+
+# a pipeline that goes to a size of its own is told not to
+_OWN_SIZE = {"use_resolution_binning": False, "_auto_resize": False}
+
+
+def with_pictures(more: Mapping[str, Any], size: Mapping[str, int]) -> dict[str, Any]:
+    """The example arguments with pictures of this size."""
+    numbers = {name: k for k, name in enumerate(more) if _takes_picture(name)}
+    pictures = {name: picture(name, 7 + k, size["height"], size["width"]) for name, k in numbers.items()}
+    return {**more, **pictures}
+
+
+def switches(pipeline: Any, call: Mapping[str, Any]) -> dict[str, bool]:
+    """Everything that the pipeline does unless its call says no, said no to."""
+    parameters = parameters_of(pipeline)
+    return {name: False for name, p in parameters.items() if p.default is True and name not in (*call, "return_dict")}
 
 
 def _few_frames(parameters: Mapping[str, inspect.Parameter], call: Mapping[str, Any]) -> dict[str, int]:

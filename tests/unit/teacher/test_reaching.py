@@ -1,0 +1,66 @@
+"""How a pipeline is brought to call its denoiser where nothing is said: small, without its own rewriting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from condistill import Teacher
+from tests import tiny
+from tests.tiny.dits import CASES
+
+AURA = next(case for case in CASES if case.name == "aura-flow")
+
+
+def test_large_pictures_are_calibrated_small_until_a_call_says_their_size() -> None:
+    """The pipeline makes pictures of 1024 pixels a side by itself: 512 x 512 places of its tiny latent space."""
+    teacher = Teacher.from_pipeline(AURA.build())
+    assert teacher.calibration.is_small and teacher.latent_shape == (4, 8, 8)
+    called = teacher.with_call({"height": 32, "width": 16})
+    assert called.latent_shape == (4, 16, 8) and not called.calibration.is_small
+    x_t = torch.zeros(1, *called.latent_shape)
+    assert called.predict(x_t, torch.tensor([500]), called.encode(["a"])).shape == x_t.shape
+
+
+class Rewriting(StableDiffusionPipeline):
+    """Stable Diffusion whose text encoder adds to the prompts, unless it is told not to."""
+
+    def __call__(self, prompt: Any = None, *, rewrite: bool = True, **call: Any) -> Any:
+        """The pictures."""
+        return super().__call__(self.text_encoder.generate(prompt) if rewrite else prompt, **call)
+
+
+def test_prompts_are_not_rewritten() -> None:
+    pipeline = tiny.sd()
+    pipeline.text_encoder.generate = lambda prompts: [f"{one} of {len(prompts)}" for one in prompts]
+    pipeline.__class__ = Rewriting
+    teacher = Teacher.from_pipeline(pipeline)
+    # D is made without as well
+    assert teacher.calibration.call["rewrite"] is False and "rewrite" in teacher.calibration.placeholders
+
+
+class Remembering(StableDiffusionPipeline):
+    """Stable Diffusion that hands its denoiser a number of its own in each step, unless it is told not to."""
+
+    def __call__(self, prompt: Any = None, *, count: bool = True, **call: Any) -> Any:
+        """The pictures."""
+        real, steps = self.unet.forward, iter(range(1000))
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            kwargs["cross_attention_kwargs"] = {"step": next(steps) ** 2} if count else None
+            return real(*args, **kwargs)
+
+        self.unet.forward = forward
+        try:
+            return super().__call__(prompt, **call)
+        finally:
+            self.unet.forward = real
+
+
+def test_what_changes_from_step_to_step_is_switched_off_where_it_can_be() -> None:
+    pipeline = tiny.sd()
+    pipeline.__class__ = Remembering
+    teacher = Teacher.from_pipeline(pipeline)
+    assert teacher.calibration.call["count"] is False and "count" in teacher.calibration.placeholders
