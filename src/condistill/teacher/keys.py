@@ -180,7 +180,7 @@ def fillings(
     sizes = [{**size, **frames} for size in sizes] or ([frames] if frames else [])
     for size in (*sizes, {}):
         height, width = _size(pipeline, network, {**call, **size})
-        names = [name for name in parameters if name not in call and _takes_picture(name)]
+        names = [name for name in parameters if name not in call and _takes_picture(name, parameters[name].default)]
         pictures = {name: picture(name, 7 + k, height, width) for k, name in enumerate(names)}
         for some in _subsets(pictures):
             if size or some or comes_last:
@@ -204,7 +204,7 @@ _OWN_SIZE = {"use_resolution_binning": False, "_auto_resize": False}
 
 def with_pictures(more: Mapping[str, Any], size: Mapping[str, int]) -> dict[str, Any]:
     """The example arguments with pictures of this size."""
-    numbers = {name: k for k, name in enumerate(more) if _takes_picture(name)}
+    numbers = {name: k for k, name in enumerate(more) if _takes_picture(name, more[name])}
     pictures = {name: picture(name, 7 + k, size["height"], size["width"]) for name, k in numbers.items()}
     return {**more, **pictures}
 
@@ -215,11 +215,13 @@ def switches(pipeline: Any, call: Mapping[str, Any]) -> dict[str, bool]:
     return {name: False for name, p in parameters.items() if p.default is True and name not in (*call, "return_dict")}
 
 
+_NUM_FRAMES = ("num_frames", "frames", "video_length")
+
+
 def _few_frames(parameters: Mapping[str, inspect.Parameter], call: Mapping[str, Any]) -> dict[str, int]:
     """FRAMES for a pipeline that makes more by itself, where the call does not say how many."""
-    usual = parameters["num_frames"].default if "num_frames" in parameters else None
-    is_long = isinstance(usual, int) and usual > FRAMES and "num_frames" not in call
-    return {"num_frames": FRAMES} if is_long else {}
+    usual = {name: parameters[name].default for name in _NUM_FRAMES if name in parameters and name not in call}
+    return {name: FRAMES for name, number in usual.items() if isinstance(number, int) and number > FRAMES}
 
 
 def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -230,8 +232,10 @@ def _subsets(pictures: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found[:MANY]
 
 
-def _takes_picture(name: str) -> bool:
+def _takes_picture(name: str, usual: Any) -> bool:
     words = ("image", "images", "mask", "video", "frames", "image_2")
+    if isinstance(usual, int | float | str):
+        return False  # "frames" is a number in places
     if name.startswith(_NOT_PICTURES) or any(part in name for part in _NOT_PICTURE_PARTS):
         return False
     return name.endswith(words)

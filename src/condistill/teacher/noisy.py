@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from condistill.teacher.view import View, views
 
 # relative; recorded values went through half precision at most once between two runs of the same pipeline
 TOLERANCE = 2e-3
-GIVEN = 1e-2  # relative; what is given in place of x_t may have a little noise on it, new in every step
+GIVEN = 5e-2  # relative; what is given in place of x_t may have a little noise on it, new in every step
 SOME, MANY = 32, 4096  # so few numbers that are alike say nothing, so many are enough to see whether some are
 FEWEST = 0.01  # of the places of an item that are x_t where others are given
 
@@ -47,6 +48,8 @@ class Noisy:
         is_list: the argument is a list with one entry per item.
         frames: axis of x_t whose entries are rows of their own here (a ControlNet may see single frames); None if none.
         given: where in the item something else stands in x_t's place (a first frame that is given); None if nowhere.
+        corner: first position of x_t along every axis, where more stands along several (frames and channels); it is
+            then everything that is not `given`.
     """
 
     shape: tuple[int, ...]
@@ -57,6 +60,7 @@ class Noisy:
     is_list: bool = False
     frames: int | None = None
     given: Tensor | None = None
+    corner: tuple[int, ...] | None = None
 
     @property
     def has_extra(self) -> bool:
@@ -87,6 +91,11 @@ class Noisy:
             x_t = x_t.movedim(self.frames + 1, 1).flatten(0, 1)
         if extra is None:
             return x_t
+        if self.corner is not None:
+            whole = extra.clone()
+            places = zip(self.corner, self.shape, strict=True)
+            whole[(slice(None), *(slice(start, start + length) for start, length in places))] = x_t
+            return whole
         if self.given is not None:
             return torch.where(self.given.to(x_t.device), extra, x_t)
         if self.axis is None:
@@ -100,6 +109,11 @@ class Noisy:
 
     def cropped(self, output: Tensor) -> Tensor:
         """The part of the denoiser's answer that is about x_t: all of it, but for further tokens or frames."""
+        if self.corner is not None and self.given is not None and output.ndim == self.given.ndim + 1:
+            for axis, (start, length) in enumerate(zip(self.corner, self.shape, strict=True)):
+                if output.shape[axis + 1] == self.given.shape[axis]:
+                    output = output.narrow(axis + 1, start, length)
+            return output
         if self.axis is None or self.axis == self._channels:
             return output
         whole = (*self.shape[: self.axis], self.total, *self.shape[self.axis + 1 :])
@@ -193,15 +207,32 @@ def _compared(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
         return None
     blocks = rows.double().unflatten(0, (-1, n))
     longer = [k for k, (a, b) in enumerate(zip(rows.shape[1:], wanted.shape[1:], strict=True)) if a != b]
-    if len(longer) > 1 or (longer and rows.shape[longer[0] + 1] < wanted.shape[longer[0] + 1]):
+    if any(rows.shape[axis + 1] < wanted.shape[axis + 1] for axis in longer):
         return None
     shape = tuple(wanted.shape[1:])
+    if len(longer) > 1:
+        return _in_a_corner(blocks, wanted, longer)
     if not longer:
         return Noisy(shape, blocks=len(blocks)) if _is_scaled(blocks, wanted) else None
     axis, length = longer[0], shape[longer[0]]
     for start in (0, rows.shape[axis + 1] - length):
         if _is_scaled(blocks.narrow(axis + 2, start, length), wanted):
             return Noisy(shape, axis, start, rows.shape[axis + 1], len(blocks))
+    return None
+
+
+def _in_a_corner(blocks: Tensor, wanted: Tensor, longer: list[int]) -> Noisy | None:
+    """How `blocks` (k, n, ...) hold `wanted` with more beside it along several axes, at either end of each."""
+    shape, whole = tuple(wanted.shape[1:]), tuple(blocks.shape[2:])
+    if len(longer) > 2:
+        return None
+    for ends in itertools.product(*((0, whole[axis] - shape[axis]) for axis in longer)):
+        corner = tuple(dict(zip(longer, ends, strict=True)).get(axis, 0) for axis in range(len(shape)))
+        place = tuple(slice(start, start + length) for start, length in zip(corner, shape, strict=True))
+        if _is_scaled(blocks[(slice(None), slice(None), *place)], wanted):
+            given = torch.ones(whole, dtype=torch.bool)
+            given[place] = False
+            return Noisy(shape, blocks=len(blocks), given=given, corner=corner)
     return None
 
 

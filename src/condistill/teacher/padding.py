@@ -98,6 +98,8 @@ def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
         return
     try:
         answer(found, recorded_rows(found, list(keys[:2])))
+    except (NameError, ImportError):  # a network that lacks a library says nothing about it
+        return
     except RuntimeError as error:
         raise UserError(
             f"argument {once[0]!r} of {type(found.runner.network).__name__} is given once for all items, which it does "

@@ -46,6 +46,36 @@ def test_what_is_given_in_its_place_must_not_change_from_step_to_step() -> None:
         check_given(found, [{"x": one} for one in steps], "Net")
 
 
+def test_more_may_stand_along_two_axes() -> None:
+    whole = torch.randn(2, 9, 4, 6, 6)
+    whole[:, :4, 1:] = 2.0 * VIDEO
+    _, found = find_noisy({"x": whole}, VIDEO, 2, "Net")
+    noisy = found["x"]
+    assert noisy.corner == (0, 1, 0, 0) and noisy.shape == (4, 3, 6, 6)
+    assert torch.equal(noisy.filled(whole[:, :4, 1:], noisy.extra(whole)), whole)
+    assert noisy.cropped(torch.zeros(2, 4, 4, 6, 6)).shape == (2, 4, 3, 6, 6)
+
+
+def test_a_scaled_sample_with_a_noisy_given_frame_is_found() -> None:
+    given = torch.cat([torch.randn(2, 4, 1, 6, 6), 0.3 * VIDEO[:, :, 1:]], dim=2)
+    _, found = find_noisy({"x": given}, VIDEO, 2, "Net")
+    mask = found["x"].given
+    assert mask is not None and mask[:, 0].all() and not mask[:, 1:].any()
+    noisy = given.clone()
+    noisy[:, :, 0] += 0.01
+    check_given(found, [{"x": given}, {"x": noisy}], "Net")
+
+
+def test_a_number_of_frames_is_no_video() -> None:
+    class Pipeline:
+        def __call__(self, image: Any = None, height: int = 480, width: int = 832, frames: int = 81) -> None:
+            """Nothing."""
+
+    network: Any = SimpleNamespace(config={})
+    tried = list(fillings(Pipeline(), network, {}, small_first=True))
+    assert all(isinstance(one.get("frames", 0), int) for one in tried) and tried[0]["frames"] == 9
+
+
 def test_a_network_beside_it_may_see_every_frame_as_a_row() -> None:
     rows = VIDEO.transpose(1, 2).flatten(0, 1)
     _, found = find_noisy({"x": VIDEO, "controlnet:x": rows}, VIDEO, 2, "Net")
