@@ -147,6 +147,7 @@ import pickle, sys, warnings
 sys.modules["condistill"] = None
 warnings.simplefilter("ignore")
 from diffusers import DiffusionPipeline
+import tests.tiny.guardrail
 for line in sys.stdin:
     folder, call = line.rstrip("\\n").split("\\t")
     try:

@@ -16,6 +16,9 @@ REFUSED: dict[str, str] = {
     "amused-inpaint": "AmusedScheduler",
     "sd-attend-and-excite": "could not be run",
     "sd-paradigms": "could not be run",
+    "cosmos2-text2image": "no affine map",
+    "cosmos2-video2world": "no affine map",
+    "easy-animate-control": "could not be run",
     "ltx-latent-upsample": "no denoising loop",
     "musicldm": "could not be run",
 }
