@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from condistill.distill.losses import (
     prediction_type,
     task_target,
 )
+from condistill.distill.swap import Swap, Uniform
 from condistill.maths.draws import normal, uniforms
 from condistill.maths.noise_path import NoisePath
 from condistill.maths.p_random import PRandom
@@ -43,7 +45,7 @@ from condistill.teacher.taps import taps
 
 @dataclass(frozen=True)
 class Method:
-    """What stays the same over a run: p(u), C, the weights of the loss, the null condition and the seed."""
+    """What stays the same over a run: p(u), C and how to draw from it, the loss, the null condition and the seed."""
 
     p_random: PRandom
     corpus: Any
@@ -51,11 +53,12 @@ class Method:
     p_null: float = 0.1  # paper, training recipe
     null_key: Key | None = ""
     seed: int = 0
+    swap: Swap = field(default_factory=Uniform)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """All that is random about b samples: a pure function of (seed, sample numbers).
+    """All that is random about b samples: a pure function of (seed, sample numbers), and of what a `Swap` has learned.
 
     Attributes:
         t: (b,) times of the scheduler.
@@ -81,7 +84,9 @@ def draw(batch: Batch, sample_numbers: np.ndarray, method: Method, path: NoisePa
     swap = uniforms(seed, "swap", sample_numbers) < p.double().numpy()
     others: Sequence[Key] = list(batch.keys)
     if swap.any():
-        drawn = iter(method.corpus.draw(uniforms(seed, "condition", sample_numbers[swap])))
+        own = [key for s, key in zip(swap, batch.keys, strict=True) if s]
+        numbered = partial(uniforms, seed, sample_numbers=sample_numbers[swap])
+        drawn = iter(method.swap.draw(method.corpus, numbered, own, u[torch.from_numpy(swap)]))
         others = [next(drawn) if s else key for s, key in zip(swap, batch.keys, strict=True)]
     drop = uniforms(seed, "drop", sample_numbers) < method.p_null
     keys = randomise(batch.keys, swap=swap, others=others, drop=drop, null=method.null_key)  # type: ignore[arg-type]

@@ -57,11 +57,13 @@ def _check_teacher(recipe: Recipe) -> None:
 
 
 def _check_arm(recipe: Recipe, where: str) -> None:
+    from condistill.distill.swap import swap_of
     from condistill.maths.p_random import p_random
     from condistill.students import check_spec
 
     try:
         p_random(recipe.p_random)
+        swap_of(recipe.swap)
         check_spec(recipe.student.spec)
     except UserError as error:
         raise UserError(f"{where}{error}") from error

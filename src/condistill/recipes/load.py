@@ -19,7 +19,7 @@ from condistill.recipes.paths import resolved_paths
 from condistill.recipes.schema import SHORTHAND, Recipe, checked
 
 FILE = "recipe.yaml"  # in a run folder
-_SCALAR_OF = {**SHORTHAND, "p_random": "name"}
+_SCALAR_OF = {**SHORTHAND, "p_random": "name", "swap": "by"}
 
 
 def shipped() -> dict[str, Path]:
@@ -133,7 +133,7 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         both = (
             isinstance(change, Mapping)
             and isinstance(old, Mapping)
-            and key not in ("p_random", "corpus", "spec", "call")
+            and key not in ("p_random", "swap", "corpus", "spec", "call")
         )
         result[key] = merged(old, change) if both else change  # type: ignore[arg-type]
     return result

@@ -131,8 +131,8 @@ class Run:
         cache = self.data()
         distill(
             self.teacher, make_student(recipe, self.teacher, cache), cache, corpus=recipe.data.corpus,
-            p_random=recipe.p_random, loss=recipe.loss.model_dump(exclude={"p_null"}), out=self.out / arm.folder,
-            progress=self.progress, **options,
+            p_random=recipe.p_random, swap=recipe.swap, loss=recipe.loss.model_dump(exclude={"p_null"}),
+            out=self.out / arm.folder, progress=self.progress, **options,
         )  # fmt: skip
 
     def evaluate(self) -> Results | None:

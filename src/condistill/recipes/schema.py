@@ -23,7 +23,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 # a section that may be given as one word or number, and what that then means: `student: b-base`
 SHORTHAND = {"teacher": "load", "student": "spec"}
-ARM_SECTIONS = ("student", "p_random", "loss", "train", "data")
+ARM_SECTIONS = ("student", "p_random", "swap", "loss", "train", "data")
 
 
 class Section(BaseModel):
@@ -146,6 +146,7 @@ class Recipe(Section):
     student: StudentSection
     data: DataSection
     p_random: Spec = "exponential"
+    swap: Spec = "uniform"
     loss: LossSection = LossSection()
     train: TrainSection
     evaluate: EvaluateSection | None = None

@@ -19,6 +19,7 @@ from condistill.cache.values import named, plain
 from condistill.distill.losses import LossWeights
 from condistill.distill.projections import Pupil
 from condistill.distill.step import Method, bare
+from condistill.distill.swap import swap_of
 from condistill.errors import UserError, unknown_name
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
@@ -59,6 +60,7 @@ def distill(
     *,
     corpus: Any = None,
     p_random: Any = "exponential",
+    swap: Any = "uniform",
     steps: int,
     batch: int = 256,
     out: str | Path,
@@ -76,6 +78,7 @@ def distill(
         cache: D, or its folder.
         corpus: C: keys, a file, or any corpus; D's own conditions are always part of it.
         p_random: p(u), see `condistill.p_random`; "auto" is measured on D at the start.
+        swap: which key of C a swapped sample gets: "uniform", "gap" or "similarity", see `condistill.distill.swap`.
         steps: optimiser steps in all.
         batch: samples per step over all processes.
         out: run folder: log.jsonl, checkpoints/, student/ (for several: students/0/ ...).
@@ -107,7 +110,9 @@ def distill(
         p_null=wanted.p_null,
         null_key=teacher.null_key,
         seed=wanted.seed,
+        swap=swap_of(swap),
     )
+    method.swap.begin(teacher, method.corpus)
     accelerator = _accelerator(teacher, wanted)
     arms = _arms(students, opened, wanted, weights, accelerator, Path(out))
     done = train(
@@ -271,6 +276,8 @@ def _settings(teacher: Any, students: list[Any], cache: Cache, method: Method, o
         "students": [_identity(one) for one in students],
         "train": fixed,
     }
+    if (swap := method.swap.describe())["by"] != "uniform":
+        found["swap"] = swap  # a run that was started before there was a choice goes on
     return json.loads(json.dumps(found, default=str))
 
 

@@ -25,6 +25,8 @@ from condistill.train.optim import learning_rate, load_optimizer_tensors, optimi
 from condistill.train.options import TrainOptions
 from condistill.train.state import load_newest, refuse_other_settings, save_checkpoint
 
+SWAP = "swap"  # the checkpoint's part with what the choice of swaps has learned
+
 
 @dataclass
 class Arm:
@@ -94,6 +96,7 @@ def train(
         step, before = found.step, found.seconds
         for arm in arms:
             arm.restore(found.tensors)
+        method.swap.restore(found.tensors.get(SWAP, {}))
         if step > options.steps:
             raise UserError(f"{folder} is already at step {step}, past the {options.steps} asked for")
     del found
@@ -118,6 +121,7 @@ def train(
     def checkpoint() -> None:
         if is_main:
             parts = {name: some for arm in arms for name, some in arm.tensors().items()}
+            parts |= {SWAP: learned} if (learned := method.swap.tensors()) else {}
             seconds = before + time.monotonic() - start
             save_checkpoint(checkpoints, step, parts, settings=settings, seconds=seconds, keep=options.keep_checkpoints)
         accelerator.wait_for_everyone()
@@ -144,6 +148,7 @@ def train(
                         refuse_not_finite(terms, drawn, step=step, arm=arm)
                         accelerator.backward(terms.loss * (micro / share))
                         arm.meter.add(terms, drawn)
+                    method.swap.learn(drawn.keys.keys, drawn.u, [terms.output for terms in losses])
             norms = []
             for arm in arms:
                 limit = options.clip if options.clip > 0 else float("inf")
@@ -151,6 +156,7 @@ def train(
                 arm.optimizer.step()
                 arm.optimizer.zero_grad(set_to_none=True)
                 arm.ema.step(bare(arm.pupil).network.parameters())
+            method.swap.settle(lambda rows: accelerator.gather(rows.to(accelerator.device)))
             step += 1
 
             is_due = step % options.checkpoint_every == 0 or step == options.steps or stop.is_set()
