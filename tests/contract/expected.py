@@ -6,6 +6,11 @@ from __future__ import annotations
 REFUSED: dict[str, str] = {
     "ddpm-unconditional": "nothing to swap",
     "dance-diffusion": "IPNDMScheduler",
+    "ddim-unconditional": "nothing to swap",
+    "pndm-unconditional": "nothing to swap",
+    "leditspp": "nothing to swap",
+    "vq-diffusion": "VQDiffusionScheduler",
+    "flux-redux": "no denoising loop",
     "sana-sprint": "SCMScheduler",
     "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "changes from step to step",
