@@ -14,7 +14,6 @@ REFUSED: dict[str, str] = {
     "sana-sprint": "SCMScheduler",
     "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "changes from step to step",
-    "sd-latent-upscale": "no affine map",
     "z-image-controlnet-inpaint": "is the scheduler's sample",
     "amused": "AmusedScheduler",
     "amused-img2img": "AmusedScheduler",
@@ -32,6 +31,7 @@ REFUSED: dict[str, str] = {
 NOT_CUT: dict[str, str] = {
     "hunyuan-dit-controlnet": "number of controls",
     "sd-controlnet-xs": "cuts nothing",
+    "sd-latent-upscale": "has no counterpart",  # the last layer of its up blocks has another number of channels
 }
 
 _OWN = "has no class"

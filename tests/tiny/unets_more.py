@@ -38,7 +38,7 @@ def depth() -> Any:
 
 
 def latent_upscale() -> Any:
-    """The latent upscaler: K-diffusion blocks, the pooled text is embedded with the time."""
+    """The latent upscaler: K-diffusion blocks; its time is the log of the noise, and the pooled text joins it."""
     base = sd().components
     parts = {name: base[name] for name in ("vae", "text_encoder", "tokenizer")}
     network = unet(
@@ -49,7 +49,7 @@ def latent_upscale() -> Any:
         mid_block_type=None,
         up_block_types=("KCrossAttnUpBlock2D",) * 2 + ("KUpBlock2D",),
         attention_head_dim=8,
-        layers_per_block=1,
+        layers_per_block=2,
         norm_num_groups=None,
         act_fn="gelu",
         conv_in_kernel=1,

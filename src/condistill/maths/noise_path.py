@@ -30,6 +30,7 @@ class NoisePath(Protocol):
     def u(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]: ...
     def times(self, uniform: Float[Tensor, " b"]) -> Shaped[Tensor, " b"]: ...
     def log_snr(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]: ...
+    def log_noise(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]: ...
     def add_noise(
         self, x0: Float[Tensor, "b *latent"], eps: Float[Tensor, "b *latent"], t: Shaped[Tensor, " b"]
     ) -> Float[Tensor, "b *latent"]: ...
@@ -42,6 +43,10 @@ class _Gaussian:
     def log_snr(self: Any, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """log(alpha^2 / sigma^2), (b,) float32."""
         return 2.0 * (self.alpha(t).log() - self.sigma(t).log())
+
+    def log_noise(self: Any, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """log(sigma / alpha), (b,) float32: what some denoisers take for the time."""
+        return -0.5 * self.log_snr(t)
 
     def add_noise(
         self: Any, x0: Float[Tensor, "b *latent"], eps: Float[Tensor, "b *latent"], t: Shaped[Tensor, " b"]
@@ -76,6 +81,12 @@ class VPPath(_Gaussian):
     def sigma(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """sqrt(1 - abar_t), (b,) float32."""
         return (1.0 - self._at(t)).sqrt().float()
+
+    def log_noise(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """log(sigma / alpha), (b,) float32; between whole steps the ratio is interpolated, as samplers do."""
+        t = t.double()
+        below, above = ((1.0 / self._at(whole) - 1.0).sqrt() for whole in (t.floor(), t.ceil()))
+        return torch.lerp(below, above, t - t.floor()).log().float()
 
     def u(self, t: Shaped[Tensor, " b"]) -> Float[Tensor, " b"]:
         """t / T, as in the paper."""
@@ -168,11 +179,8 @@ class TablePath(_Gaussian):
     def describe(self) -> dict[str, Any]:
         """The kind and numbers that tell two paths apart, for the manifest of D."""
         ends = [0, len(self.table) // 2, len(self.table) - 1]
-        return {
-            "kind": "table",
-            "num_steps": len(self.table),
-            "sigmas": [float(f"{float(self.sigmas[k] / self.alphas[k]):.6g}") for k in ends],
-        }
+        sigmas = [float(f"{float(self.sigmas[k] / self.alphas[k]):.6g}") for k in ends]
+        return {"kind": "table", "num_steps": len(self.table), "sigmas": sigmas}
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,11 +241,8 @@ def noise_path(scheduler: Any) -> NoisePath:
         UserError: no Gaussian process, by name.
     """
     config, name = scheduler.config, type(scheduler).__name__
-    is_flow = (
-        name.startswith(("FlowMatch", "LTXEulerAncestralRF"))
-        or config.get("use_flow_sigmas")
-        or config.get("use_flow_sigma")
-    )
+    kinds, flags = ("FlowMatch", "LTXEulerAncestralRF"), ("use_flow_sigmas", "use_flow_sigma")
+    is_flow = name.startswith(kinds) or any(config.get(flag) for flag in flags)
     if is_flow or config.get("prediction_type") in ("flow_prediction", "flow"):
         shift = config.get("shift") or config.get("flow_shift") or 1.0
         steps, inverted = int(config.get("num_train_timesteps", 1000)), bool(config.get("invert_sigmas"))
@@ -259,9 +264,8 @@ def noise_path(scheduler: Any) -> NoisePath:
 
 def _measured(scheduler: Any) -> TablePath | None:
     """alpha and sigma at the scheduler's own times, by adding noise to nothing and nothing to a signal."""
-    one = copy.deepcopy(scheduler)
+    one, shape = copy.deepcopy(scheduler), (1, 1, 1, 1)
     total = int(one.config.get("num_train_timesteps") or 1000)
-    shape = (1, 1, 1, 1)
     try:
         one.set_timesteps(min(total, 1000) if total > 1 else 1000)
         times = [t for t in one.timesteps.flatten() if float(t) != 0.0 or float(one.timesteps.min()) < 0.0]
@@ -287,8 +291,7 @@ def _scales(scheduler: Any, one: Any, times: Sequence[Tensor]) -> list[float]:
         return [1.0] * len(times)
     fresh = copy.deepcopy(scheduler)
     fresh.set_timesteps(len(one.timesteps))
-    ones = torch.ones(1, 1, 1, 1)
-    found = []
+    ones, found = torch.ones(1, 1, 1, 1), []
     for t in times:
         fresh._step_index = None
         found.append(float(fresh.scale_model_input(ones, t)))

@@ -184,7 +184,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
     calls, at = calls_at(whole, runner.skip, lists, next(iter(noisy)))
     check_given(noisy, calls, name)
-    times = time_maps(calls, at, noisy, set(links), n, name)
+    times = time_maps(calls, at, {*noisy, *links}, n, name, scheduler=whole.stepped[0])
     return Calibration(
         runner=runner,
         templates=pair.nested(runner.skip),

@@ -1,15 +1,16 @@
-"""Which arguments follow the scheduler's time: affine maps, fitted on two steps and checked on all."""
+"""Which arguments follow the scheduler's time, or its noise: affine maps, fitted on two steps and checked on all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from condistill.errors import UserError
+from condistill.maths.noise_path import NoisePath, noise_path
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.noisy import TOLERANCE, same
 
@@ -20,22 +21,25 @@ _KNOWN = (0.0, 1.0, -1.0, 0.001, -0.001)
 
 @dataclass(frozen=True)
 class TimeMap:
-    """network time = scale * t + offset.
+    """network time = scale * t + offset, or scale * log(sigma / alpha) + offset.
 
     Attributes:
         scale, offset: numbers, or tensors of one item's shape where parts of an item have times of their own
             (a frame that is given is always at time 0).
         shape: of one item's time; () where it is one number.
         dtype: whole numbers, or floats of the precision in which they were recorded.
+        path: the noise path, where the map is one of log(sigma / alpha) at t and not of t itself.
     """
 
     scale: float | Tensor
     offset: float | Tensor
     shape: tuple[int, ...] = ()
     dtype: torch.dtype = torch.float32
+    path: NoisePath | None = None
 
     def __call__(self, t: Tensor) -> Tensor:
         """The network's times for the scheduler's times t (b,): (b, *shape)."""
+        t = t if self.path is None else self.path.log_noise(t)
         if self.is_plain:
             time = t
         elif isinstance(self.scale, Tensor) and isinstance(self.offset, Tensor):
@@ -53,20 +57,27 @@ class TimeMap:
         return (
             not isinstance(self.scale, Tensor)
             and not isinstance(self.offset, Tensor)
-            and (self.scale == 1.0 and self.offset == 0.0)
+            and (self.scale == 1.0 and self.offset == 0.0 and self.path is None)
         )
 
 
 def time_maps(
-    calls: Sequence[Leaves], times: Sequence[float], known: Mapping[str, Any], linked: set[str], n: int, name: str
+    calls: Sequence[Leaves],
+    times: Sequence[float],
+    known: Collection[str],
+    n: int,
+    name: str,
+    *,
+    scheduler: Any = None,
 ) -> dict[str, TimeMap]:
     """The arguments that change from step to step -> their affine maps from the scheduler's time.
 
     Args:
         calls: leaves of one call per step.
         times: the scheduler's time of each.
-        known: paths that hold x_t; they change as well, and so do those in `linked`.
+        known: paths that hold x_t or come from another network; they change as well.
         n: items in a call.
+        scheduler: that stepped; asked for its noise where the time itself says nothing.
 
     Raises:
         UserError: no argument follows the time, or another one changes from step to step.
@@ -75,13 +86,14 @@ def time_maps(
     if len(set(times)) < 2:
         raise UserError(f"{name} was called at one time only; give more steps (num_inference_steps)")
     for path, value in calls[0].items():
-        if path in known or path in linked or all(_equal(value, call.get(path)) for call in calls[1:]):
+        if path in known or all(_equal(value, call.get(path)) for call in calls[1:]):
             continue
-        fitted = _fitted([call.get(path) for call in calls], times, n)
+        values = [call.get(path) for call in calls]
+        fitted = _fitted(values, times, n) or _fitted_to_noise(values, times, n, scheduler)
         if fitted is None:
             raise UserError(
-                f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time; "
-                "this pipeline is not supported"
+                f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time "
+                "or of its log noise; this pipeline is not supported"
             )
         found[path] = fitted
     if not any(":" not in path for path in found):
@@ -96,6 +108,18 @@ def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and torch.equal(a, b)
     return same(a, b)
+
+
+def _fitted_to_noise(values: Sequence[Any], times: Sequence[float], n: int, scheduler: Any) -> TimeMap | None:
+    """An affine map of log(sigma / alpha), such as c_noise = log(sigma) / 4.
+
+    Source: Karras et al., arXiv 2206.00364, table 1.
+    """
+    if scheduler is None:
+        return None
+    path = noise_path(scheduler)
+    found = _fitted(values, path.log_noise(torch.tensor(times)).tolist(), n)
+    return None if found is None else replace(found, path=path)
 
 
 def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | None:

@@ -76,13 +76,31 @@ def test_times_are_affine_or_refused() -> None:
     times = [1000.0, 700.0, 100.0]
     frames = torch.tensor([0.0, 1.0, 1.0])  # the first frame is given
     calls = [{"t": torch.full((2,), 1 - t / 1000), "by_frame": frames.repeat(2, 1) * t} for t in times]
-    found = time_maps(calls, times, {}, set(), 2, "Net")
+    found = time_maps(calls, times, {}, 2, "Net")
     t = torch.tensor([250.0, 500.0])
     torch.testing.assert_close(found["t"](t), torch.tensor([0.75, 0.5]))
     torch.testing.assert_close(found["by_frame"](t), t[:, None] * frames)
     calls = [{"t": torch.tensor(t), "sigma": torch.tensor(t).log()} for t in times]
     with pytest.raises(UserError, match="'sigma' of Net changes from step to step"):
-        time_maps(calls, times, {}, set(), 2, "Net")
+        time_maps(calls, times, {}, 2, "Net")
+
+
+def test_a_time_may_be_an_affine_map_of_the_log_noise() -> None:
+    """c_noise = log(sigma) / 4 of Karras et al., at whole steps of the scheduler and between them."""
+    from diffusers import EulerDiscreteScheduler
+
+    scheduler = EulerDiscreteScheduler()
+    scheduler.set_timesteps(12)
+    times = scheduler.timesteps.tolist()
+    calls = [{"t": sigma.log() / 4} for sigma in scheduler.sigmas[:-1]]
+    found = time_maps(calls, times, {}, 1, "Net", scheduler=scheduler)["t"]
+    assert not found.is_plain
+    scheduler.set_timesteps(1000)  # every step, from the last one down
+    t = torch.tensor([3, 500, 999])
+    torch.testing.assert_close(found(t), scheduler.sigmas[:-1].flip(0)[t].log() / 4, rtol=1e-3, atol=1e-4)
+    calls = [{"t": sigma.log().sin()} for sigma in scheduler.sigmas[:-1]]
+    with pytest.raises(UserError, match="or of its log noise"):
+        time_maps(calls, scheduler.timesteps.tolist(), {}, 1, "Net", scheduler=scheduler)
 
 
 def test_rows_follow_the_number_of_keys() -> None:
