@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from condistill.teacher.taps import first_tensor, taps
+from condistill.teacher.taps import answer_of, taps
 
 if TYPE_CHECKING:
     from condistill.students import TapPair
@@ -42,7 +42,7 @@ class Pupil(nn.Module):
         self.network.eval()
         return self
 
-    def forward(self, arguments: dict[str, Any]) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, arguments: dict[str, Any]) -> tuple[Tensor | tuple[Tensor, ...], list[Tensor]]:
         """The prediction and, per pair, the projected feature.
 
         Raises:
@@ -50,7 +50,7 @@ class Pupil(nn.Module):
         """
         names = [pair.student for pair in self.pairs]
         with taps(self.network, names, need_gradient=self.training) as features:
-            output = first_tensor(self.network(**arguments))
+            output = answer_of(self.network(**arguments))
         projected = [layer(features[name]) for layer, name in zip(self.projections, names, strict=True)]
         return output, projected
 

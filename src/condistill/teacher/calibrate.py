@@ -21,6 +21,7 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
+from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.keys import SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item
 from condistill.teacher.noisy import check_given, find_noisy, same
@@ -182,6 +183,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     leaves = pair.leaves(runner.skip, lists)
     links = _links(pair, runner.skip)
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
+    beside, noisy = with_beside(whole, leaves, noisy, n, name)
     calls, at = calls_at(whole, runner.skip, lists, next(iter(noisy)))
     check_given(noisy, calls, name)
     times = time_maps(calls, at, {*noisy, *links}, n, name, scheduler=whole.stepped[0])
@@ -193,7 +195,8 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
         noisy=noisy,
         times=times,
         links=links,
-        latent_shape=next(iter(noisy.values())).shape,
+        latent_shape=shape_of(noisy),
+        beside=beside,
         scheduler=_sampler_name(runner.pipeline, whole.stepped[0]),
     )
 

@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from condistill.cache.values import is_plain, named, plain
+from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_names
 from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import Noisy
+from condistill.teacher.recording import Recording
 from condistill.teacher.running import Runner
 from condistill.teacher.timing import TimeMap
 from condistill.teacher.view import View
@@ -29,6 +32,7 @@ class Calibration:
         templates: nested arguments of one recorded call, by network ("" is the denoiser).
         lists: paths of lists with one entry per item.
         view: how the scheduler's sample is laid out for the denoiser.
+        beside: the same of what a second sampler steps; x_t is then both, flat and in a row; None if there is none.
         noisy: the arguments that hold x_t; the first is the denoiser's.
         times: the arguments that take the time.
         links: arguments that are an upstream network's output -> (its name, path in its output).
@@ -62,6 +66,7 @@ class Calibration:
     links: Mapping[str, tuple[str, str]]
     latent_shape: tuple[int, ...]
     scheduler: str
+    beside: View | None = None
     key_paths: Mapping[str, Rows] = field(default_factory=dict)
     bound_paths: Mapping[str, Rows] = field(default_factory=dict)
     bound: Mapping[str, Tensor] = field(default_factory=dict)
@@ -94,6 +99,22 @@ class Calibration:
     def x_path(self) -> str:
         """The denoiser's argument that takes x_t."""
         return next(iter(self.noisy))
+
+    def x0(self, recording: Recording, n: int) -> Tensor:
+        """(n, *latent): what the steps of a recorded run have led to.
+
+        Raises:
+            UserError: it took no step.
+        """
+        lasts = [(self.view, recording.last)]
+        if self.beside is not None:
+            lasts.append((self.beside, recording.beside.last if recording.beside else None))
+        if any(last is None for _, last in lasts):
+            raise UserError(
+                f"{type(self.runner.pipeline).__name__} took no step; num_inference_steps must be at least 1"
+            )
+        found = [view(last.detach(), n) for view, last in lasts if last is not None]
+        return found[0] if len(found) == 1 else torch.cat([one.flatten(1) for one in found], dim=1)
 
     def rows_per_item(self, path: str) -> int:
         """Rows of one item in the network that `path` belongs to: its frames, where that one sees each on its own."""

@@ -61,7 +61,11 @@ def _cast(leaves: Leaves, dtype: torch.dtype, times: Mapping[str, Any]) -> Leave
 
 def prediction(found: Calibration, output: Any) -> Tensor:
     """The part of the denoiser's answer that is about x_t, (b, ...)."""
-    return next(iter(found.noisy.values())).cropped(first_tensor(output))
+    if found.beside is None:
+        return next(iter(found.noisy.values())).cropped(first_tensor(output))
+    parts = {one.part: one for one in reversed(list(found.noisy.values()))}
+    ordered = [parts[part] for part in sorted(part for part in parts if part is not None)]
+    return torch.cat([one.cropped(first_tensor(output[k])).flatten(1) for k, one in enumerate(ordered)], dim=1)
 
 
 def stacked_rows(rows: Sequence[Mapping[str, Any]], found: Calibration) -> dict[str, Any]:

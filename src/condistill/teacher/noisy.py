@@ -50,6 +50,7 @@ class Noisy:
         given: where in the item something else stands in x_t's place (a first frame that is given); None if nowhere.
         corner: first position of x_t along every axis, where more stands along several (frames and channels); it is
             then everything that is not `given`.
+        part: from where to where of the flat x_t this is, where another argument holds the rest; None if it is all.
     """
 
     shape: tuple[int, ...]
@@ -61,6 +62,7 @@ class Noisy:
     frames: int | None = None
     given: Tensor | None = None
     corner: tuple[int, ...] | None = None
+    part: tuple[int, int] | None = None
 
     @property
     def has_extra(self) -> bool:
@@ -87,6 +89,8 @@ class Noisy:
 
     def filled(self, x_t: Tensor, extra: Tensor | None) -> Tensor:
         """x_t (b, *shape) with what stands beside it or in its place, (b, ...)."""
+        if self.part is not None:
+            x_t = x_t[:, slice(*self.part)].unflatten(1, self.shape)
         if self.frames is not None:
             x_t = x_t.movedim(self.frames + 1, 1).flatten(0, 1)
         if extra is None:

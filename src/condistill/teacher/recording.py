@@ -42,6 +42,23 @@ class Called:
 
 
 @dataclass
+class Beside:
+    """A second sampler that steps in the same loop, on something else that the denoiser is given (a video's sound).
+
+    Attributes:
+        scheduler: it, often a copy of the first one.
+        sample: its sample before its first step.
+        times: of its steps.
+        last: its sample after its last step.
+    """
+
+    scheduler: Any
+    sample: Tensor
+    times: list[float] = field(default_factory=list)
+    last: Tensor | None = None
+
+
+@dataclass
 class Recording:
     """What one run of a pipeline did.
 
@@ -54,6 +71,7 @@ class Recording:
         last: the sample after the last step of the scheduler that follows the denoiser's calls.
         result: what the pipeline returned (None if it was left early).
         blank: the denoiser's first answer, as zeros.
+        beside: what a second sampler did that stepped after the first without another call of the denoiser.
     """
 
     calls: list[Called] = field(default_factory=list)
@@ -64,6 +82,7 @@ class Recording:
     last: Tensor | None = None
     result: Any = None
     blank: Any = None
+    beside: Beside | None = None
 
     def only(self, names: Collection[str]) -> Recording:
         """The same without the upstream calls of other networks than `names`."""
@@ -194,26 +213,47 @@ class Watch:
             out = real(scheduler, *args, **kwargs)
             # with one sampler its last step gives x0, also where another denoiser takes the last turns
             is_sole = self._mode == "real" and self._is_sole
-            if is_sole or self._called_since_step or any(scheduler is known for known in seen.stepped):
+            is_known = any(scheduler is known for known in seen.stepped)
+            if seen.stepped and not self._called_since_step and not is_known:
+                self._step_beside(scheduler, given, out)
+            elif is_sole or self._called_since_step or is_known:
                 self._after_step(scheduler, given, out)
             return out
 
         return step
 
+    def _step_beside(self, scheduler: Any, given: Mapping[str, Any], out: Any) -> None:
+        seen = self.recording
+        if seen.beside is None:
+            seen.beside = Beside(scheduler, given["sample"].detach().clone())
+        if seen.beside.scheduler is scheduler:
+            seen.beside.times.append(_time(given))
+            seen.beside.last = _stepped(out)
+
     def _after_step(self, scheduler: Any, given: Mapping[str, Any], out: Any) -> None:
         seen = self.recording
         self._called_since_step = False
         self._pending.clear()
-        # some loops give each item its own time; they are equal
-        seen.times.append(float(torch.as_tensor(given["timestep"]).flatten()[0]))
+        seen.times.append(_time(given))
         if self._mode == "zeros":
             seen.samples.append(given["sample"].detach().clone())
         if not any(scheduler is known for known in seen.stepped):
             seen.stepped.append(scheduler)
-        found = out[0] if isinstance(out, tuple) else getattr(out, "prev_sample", None)
-        seen.last = found if isinstance(found, Tensor) else seen.last
+        found = _stepped(out)
+        seen.last = seen.last if found is None else found
         if self._max_steps is not None and len(seen.times) >= self._max_steps:
             raise EnoughRecorded
+
+
+def _time(given: Mapping[str, Any]) -> float:
+    """The time that a scheduler's step was given; some loops give each item its own, and they are equal."""
+    return float(torch.as_tensor(given["timestep"]).flatten()[0])
+
+
+def _stepped(out: Any) -> Tensor | None:
+    """The sample that a scheduler's step has made."""
+    found = out[0] if isinstance(out, tuple) else getattr(out, "prev_sample", None)
+    return found if isinstance(found, Tensor) else None
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from condistill.cache.values import is_plain
-from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
@@ -80,10 +79,8 @@ def sample_once(
         # some pipelines take several keys, but not together with one picture
         each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
         return joined(each)
-    if recording.last is None:
-        raise UserError(f"{type(teacher.pipeline).__name__} took no step; num_inference_steps must be at least 1")
     images = _decoded(recording.result) if output != "latent" else None
-    latents = found.view(recording.last.detach(), len(keys)).float().cpu()
+    latents = found.x0(recording, len(keys)).float().cpu()
     keeps_all = bool(found.placeholders) or not is_plain(given)
     return Samples(latents, images, _unusual(found, recording, len(keys), keeps_all))
 

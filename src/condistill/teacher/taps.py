@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,6 +59,14 @@ def _module(network: nn.Module, name: str) -> nn.Module:
         return network.get_submodule(name.partition(":")[0])
     except AttributeError:
         raise ValueError(f"no module {name!r} to tap in {type(network).__name__}") from None
+
+
+def answer_of(output: Any) -> Tensor | tuple[Tensor, ...]:
+    """What a denoiser answers: a tensor, or the tensors of a tuple or output object that has several (sound beside a
+    video)."""
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple) else ()
+    found = tuple(part for part in parts if isinstance(part, Tensor))
+    return found if len(found) > 1 else first_tensor(output)
 
 
 def first_tensor(output: Any) -> Tensor:
