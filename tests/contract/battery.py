@@ -186,6 +186,9 @@ for line in sys.stdin:
 
 def plain_arguments(case: Case, teacher: Teacher) -> dict[str, Any]:
     """The pipeline's own arguments for one key, as a user of diffusers alone would give them."""
-    steps = {"num_inference_steps": 2} if "num_inference_steps" in parameters_of(teacher.pipeline) else {}
+    parameters = parameters_of(teacher.pipeline)
+    steps: dict[str, Any] = {"num_inference_steps": 2} if "num_inference_steps" in parameters else {}
+    if "generator" in parameters:  # some pipelines cannot do without
+        steps["generator"] = torch.Generator().manual_seed(0)
     key = key_arguments(teacher.pipeline, [case.keys[0]], single=isinstance(case.keys[0], str))
     return {**steps, **case.call(), **key}

@@ -14,7 +14,6 @@ REFUSED: dict[str, str] = {
     "sana-sprint": "SCMScheduler",
     "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "changes from step to step",
-    "z-image-controlnet-inpaint": "is the scheduler's sample",
     "amused": "AmusedScheduler",
     "amused-img2img": "AmusedScheduler",
     "amused-inpaint": "AmusedScheduler",
@@ -23,13 +22,13 @@ REFUSED: dict[str, str] = {
     "cosmos2-text2image": "no affine map",
     "cosmos2-video2world": "no affine map",
     "easy-animate-control": "could not be run",
+    "chroma-inpaint": "could not be run.*no attribute 'guidance_embeds'",
     "ltx-latent-upsample": "no denoising loop",
     "musicldm": "could not be run",
 }
 
 # case -> what the refusal of its student says
 NOT_CUT: dict[str, str] = {
-    "hunyuan-dit-controlnet": "number of controls",
     "sd-controlnet-xs": "cuts nothing",
     "sd-latent-upscale": "has no counterpart",  # the last layer of its up blocks has another number of channels
 }
@@ -52,5 +51,4 @@ NOT_LOADED: dict[str, str] = {
 GAPS: dict[str, str] = {
     "sd-cycle": "its own sampler, started from a picture, gives latents that are not finite with random weights",
     "gligen": "the pipeline switches parts of the denoiser off during its loop, so teacher and student differ in state",
-    "sdxl-adapter": "the denoiser itself answers differently in a batch: one picture's features are added to all rows",
 }

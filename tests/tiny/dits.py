@@ -98,11 +98,11 @@ def _gemma_parts(transformer: Any, *, text_encoder: Any) -> dict[str, Any]:
 
 
 def hunyuan_dit(name: str, **more: Any) -> Any:
-    """A Hunyuan DiT pipeline, 4 blocks: two encoders of text, skips from the first half to the second."""
+    """A Hunyuan DiT pipeline, 8 blocks: two encoders of text, skips from the first half to the second."""
     with seeded():
         if "ControlNet" in name:
-            more["controlnet"] = awake(HunyuanDiT2DControlNetModel(**HUNYUAN, transformer_num_layers=4))
-        transformer = HunyuanDiT2DModel(**HUNYUAN, num_layers=4)
+            more["controlnet"] = awake(HunyuanDiT2DControlNetModel(**HUNYUAN, transformer_num_layers=8))
+        transformer = HunyuanDiT2DModel(**HUNYUAN, num_layers=8)
         return getattr(diffusers, name)(
             transformer=awake(transformer),
             vae=vae(),

@@ -23,7 +23,7 @@ from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
 from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.keys import SIZES, parameters_of, switches
-from condistill.teacher.leaves import flatten, lists_by_item
+from condistill.teacher.leaves import flatten, lists_by_item, lists_like_x_t
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
@@ -173,13 +173,13 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     """x_t, the time and what is computed upstream."""
     name, n = type(runner.network).__name__, 1 if runner.single else 2
     pair = runner.first(two(runner, keys))
-    lists: frozenset[str] = frozenset()
-    if not runner.single:
-        alone = runner.first([keys[0]])
-        nested, single = pair.nested(runner.skip), alone.nested(runner.skip)
-        lists = frozenset().union(
-            *(_prefixed(lists_by_item(nested[part], single[part]), part) for part in nested if part in single)
-        )
+    nested = pair.nested(runner.skip)
+    if runner.single:
+        found = {part: lists_like_x_t(value, whole.samples[0]) for part, value in nested.items()}
+    else:
+        alone = runner.first([keys[0]]).nested(runner.skip)
+        found = {part: lists_by_item(value, alone[part]) for part, value in nested.items() if part in alone}
+    lists: frozenset[str] = frozenset().union(*(_prefixed(paths, part) for part, paths in found.items()))
     leaves = pair.leaves(runner.skip, lists)
     links = _links(pair, runner.skip)
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
@@ -189,7 +189,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     times = time_maps(calls, at, {*noisy, *links}, n, name, scheduler=whole.stepped[0])
     return Calibration(
         runner=runner,
-        templates=pair.nested(runner.skip),
+        templates=nested,
         lists=lists,
         view=view,
         noisy=noisy,

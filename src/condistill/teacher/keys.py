@@ -83,26 +83,33 @@ def key_arguments(pipeline: Any, keys: Sequence[Key], *, single: bool = False) -
             raise UserError(f"{name} takes no argument {unknown[0]!r}; it takes: {', '.join(parameters)}")
         given = {one: [key[one] for key in keys] for one in names}  # type: ignore[index]
     else:
-        given = {_argument(keys, parameters, name): list(keys)}
+        given = {argument: list(keys) for argument in _arguments(keys, parameters, name)}
     if single:
         return {one: values[0] for one, values in given.items()}
     return {one: _batched(values) for one, values in given.items()}
 
 
-def _argument(keys: Sequence[Key], parameters: Mapping[str, Any], name: str) -> str:
+def _arguments(keys: Sequence[Key], parameters: Mapping[str, inspect.Parameter], name: str) -> list[str]:
+    """What keys that are no mappings are given as: a text as `prompt`, or as every prompt where there are several."""
     if all(isinstance(key, str) for key in keys):
-        argument = "prompt"
+        arguments = ["prompt"] if "prompt" in parameters else prompts_of(parameters) or ["prompt"]
     elif all(isinstance(key, int) for key in keys):
-        argument = "class_labels"
+        arguments = ["class_labels"]
     else:
         kinds = sorted({type(key).__name__ for key in keys})
         raise UserError(f"keys must all be strings, all integers or all mappings, got {', '.join(kinds)}")
-    if argument not in parameters:
+    if arguments[0] not in parameters:
         raise UserError(
-            f"{name} takes no argument {argument!r}; give keys as mappings of the arguments that may be exchanged, "
+            f"{name} takes no argument {arguments[0]!r}; give keys as mappings of the arguments that may be exchanged, "
             f"out of: {', '.join(parameters)}"
         )
-    return argument
+    return arguments
+
+
+def prompts_of(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The arguments that are prompts by their names and have no text of their own, but for negative ones."""
+    texts = [name for name, p in parameters.items() if p.default in (None, inspect.Parameter.empty)]
+    return [name for name in texts if name.endswith("_prompt") and not name.startswith("negative_")]
 
 
 def _batched(values: list[Any]) -> Any:
@@ -123,6 +130,9 @@ def example_keys(pipeline: Any, network: torch.nn.Module) -> Iterator[tuple[Key,
         return
     if "class_labels" in parameters:
         yield (1, 2, 3)
+        return
+    if prompts_of(parameters):
+        yield PROMPTS
         return
     names = [name for name in _KEY_ARGUMENTS if name in parameters]
     if not names:

@@ -65,6 +65,22 @@ def lists_by_item(pair: Any, alone: Any, prefix: str = "") -> frozenset[str]:
     return frozenset()
 
 
+def lists_like_x_t(arguments: Mapping[str, Any], sample: Tensor) -> frozenset[str]:
+    """Paths of the lists with an entry for each row of x_t, where x_t itself is given as such a list; for one item.
+
+    >>> text, x = [torch.zeros(3, 8), torch.zeros(2, 8)], [torch.zeros(4, 1, 6), torch.zeros(4, 1, 6)]
+    >>> sorted(lists_like_x_t({"x": x, "text": text, "layers": [torch.zeros(2)]}, torch.zeros(1, 4, 6)))
+    ['text', 'x']
+    """
+    lists = {
+        name: value
+        for name, value in arguments.items()
+        if is_branch(value) and all(isinstance(one, Tensor) for one in value)
+    }
+    counts = {len(value) for value in lists.values() if all(one.numel() == sample.numel() for one in value)}
+    return frozenset(name for name, value in lists.items() if len(value) in counts)
+
+
 @dataclass(frozen=True)
 class Rows:
     """How the rows of a leaf belong to items.

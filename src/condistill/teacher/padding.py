@@ -66,12 +66,10 @@ def _is_harmless(found: Calibration, key: Key) -> bool:
     row = recorded_rows(found, [key])[0]
     longer = {path: _longer(value, found.ragged.get(path, ())) for path, value in row.items()}
     try:
-        answers = [answer(found, [one]).float() for one in (row, longer)]
+        answers = [answer(found, [one]) for one in (row, longer)]
     except Exception:  # a network that does not run like this says nothing about padding
         return False
-    weight = next(found.runner.network.parameters())
-    allowed = HARMLESS.get(weight.dtype, 1e-4)
-    return bool((answers[0] - answers[1]).abs().max() <= allowed * answers[0].abs().max())
+    return _are_equal(found, *answers)
 
 
 @torch.no_grad()
@@ -88,7 +86,7 @@ def answer(found: Calibration, rows: list[dict[str, Any]]) -> Tensor:
 
 
 def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
-    """Nothing, if the denoiser takes two items although a picture or video that it is given is there only once.
+    """Nothing, if the denoiser answers two items as each alone although a picture or video is given only once for all.
 
     Raises:
         UserError: it does not, so the pipeline does not repeat what it gives for every item.
@@ -96,15 +94,22 @@ def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
     once = [p for p, v in found.constants.items() if isinstance(v, Tensor) and v.ndim >= 4 and v.shape[0] == 1]
     if found.runner.single or found.by_length or not once:
         return
+    said = f"argument {once[0]!r} of {type(found.runner.network).__name__} is given once for all items, which it"
+    rows = recorded_rows(found, list(keys[:2]))
     try:
-        answer(found, recorded_rows(found, list(keys[:2])))
+        together = answer(found, rows)
     except (NameError, ImportError):  # a network that lacks a library says nothing about it
         return
     except RuntimeError as error:
-        raise UserError(
-            f"argument {once[0]!r} of {type(found.runner.network).__name__} is given once for all items, which it does "
-            f"not take ({' '.join(str(error).split())[:100]})"
-        ) from error
+        raise UserError(f"{said} does not take ({' '.join(str(error).split())[:100]})") from error
+    if not _are_equal(found, answer(found, rows[:1]), together[:1]):
+        raise UserError(f"{said} takes for something else where there are two; not supported")
+
+
+def _are_equal(found: Calibration, a: Tensor, b: Tensor) -> bool:
+    """Whether two answers of the denoiser differ by no more than rounding."""
+    allowed = HARMLESS.get(next(found.runner.network.parameters()).dtype, 1e-4)
+    return bool((a.float() - b.float()).abs().max() <= allowed * a.float().abs().max())
 
 
 def _longer(value: Tensor, axes: tuple[int, ...]) -> Tensor:

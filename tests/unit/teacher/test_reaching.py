@@ -8,7 +8,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from condistill import Teacher
+from condistill.teacher.keys import key_arguments
 from tests import tiny
+from tests.tiny.control_more import CASES as CONTROL
 from tests.tiny.dits import CASES
 
 AURA = next(case for case in CASES if case.name == "aura-flow")
@@ -64,3 +66,23 @@ def test_what_changes_from_step_to_step_is_switched_off_where_it_can_be() -> Non
     pipeline.__class__ = Remembering
     teacher = Teacher.from_pipeline(pipeline)
     assert teacher.calibration.call["count"] is False and "count" in teacher.calibration.placeholders
+
+
+class Twofold:
+    """A pipeline with two prompts and none that is called so."""
+
+    def __call__(self, task_prompt: Any = None, content_prompt: Any = None, num_images_per_prompt: int = 1) -> None:
+        """Nothing."""
+
+
+def test_a_text_is_every_prompt_where_none_is_the_prompt() -> None:
+    said = {"task_prompt": ["a", "b"], "content_prompt": ["a", "b"]}
+    assert key_arguments(Twofold(), ["a", "b"]) == said
+    assert key_arguments(Twofold(), ["a"], single=True) == {"task_prompt": "a", "content_prompt": "a"}
+
+
+def test_a_picture_that_two_items_share_otherwise_than_one_has_it_is_given_one_at_a_time() -> None:
+    """An SDXL U-Net adds an adapter's last features where they have the shape of its own, so for one item only."""
+    case = next(case for case in CONTROL if case.name == "sdxl-adapter")
+    found = Teacher.from_pipeline(case.build(), call=case.call()).calibration
+    assert found.runner.single and "down_intrablock_additional_residuals.3" in found.bound
