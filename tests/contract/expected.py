@@ -9,6 +9,7 @@ REFUSED: dict[str, str] = {
     "ddim-unconditional": "nothing to swap",
     "pndm-unconditional": "nothing to swap",
     "leditspp": "nothing to swap",
+    "versatile": "nothing to swap",
     "vq-diffusion": "VQDiffusionScheduler",
     "flux-redux": "no denoising loop",
     "sana-sprint": "SCMScheduler",
@@ -45,6 +46,9 @@ NOT_LOADED: dict[str, str] = {
     "unclip-decoder": _OWN,
     "unclip-variation": _OWN,
     "paint-by-example": _OWN,
+    "alt": _OWN,
+    "alt-img2img": _OWN,
+    "versatile-text": _OWN,
 }
 
 # case -> why it does not go the whole way yet; the test fails as soon as it does
