@@ -41,7 +41,7 @@ def denoised(
         UserError: another prediction type, or a process whose network input is scaled (EDM).
     """
     about = path.describe()
-    if about["kind"] == "table" or prediction_type not in KINDS:
+    if not implies_x0(path, prediction_type):
         raise UserError(
             f"x0 cannot be had from the prediction of this teacher ({prediction_type}, {about['kind']} process); "
             f"known: {', '.join(KINDS)} on a VP or flow process"
@@ -54,6 +54,11 @@ def denoised(
     if prediction_type == "sample":
         return said
     return alpha * x - sigma * said if prediction_type == "v_prediction" else (x - sigma * said) / alpha
+
+
+def implies_x0(path: NoisePath, prediction_type: str) -> bool:
+    """Whether `denoised` knows what such a prediction says of x0."""
+    return path.describe()["kind"] != "table" and prediction_type in KINDS
 
 
 def kind_of(scheduler: Any, path: NoisePath) -> str:

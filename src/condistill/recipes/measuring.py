@@ -48,6 +48,22 @@ def measure(
     return evaluate(list(pipelines), corpus(prompts), reference=images, out=out, **options)
 
 
+def prompts_of(pipeline: str | Path, file: Path | None) -> Any:
+    """The corpus spec of the prompts for a pipeline: the file, or an embedded world's own.
+
+    Raises:
+        UserError: no file, and no embedded world.
+    """
+    from condistill.teacher.loading import EMBEDDED, resolve
+
+    resolve(pipeline)
+    if file is not None:
+        return str(file)
+    if str(pipeline) not in EMBEDDED:
+        raise UserError(f"{pipeline} has no prompts of its own; give some with --prompts FILE")
+    return {"world": str(pipeline), "group": "all"}
+
+
 def _images(file: Path) -> Mapping[str, np.ndarray]:
     """Group -> images as floats in [0, 1]."""
     try:

@@ -21,7 +21,7 @@ import numpy as np
 
 from condistill.errors import UserError
 from condistill.maths.p_random import Auto, PRandom, p_random
-from condistill.probes.condition_sensitivity import Level, different_items, sensitivity
+from condistill.probes.kinds.condition_sensitivity import Level, different_items, sensitivity
 from condistill.train.log import Log
 
 NUM_VALUES = 21

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from condistill import Cache, Teacher, UserError, generate
-from condistill.probes.condition_sensitivity import different_items, sensitivity
+from condistill.probes.kinds.condition_sensitivity import different_items, sensitivity
 
 SPREAD = 0.2  # of each Gaussian
 

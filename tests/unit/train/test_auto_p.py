@@ -12,7 +12,7 @@ import torch
 
 from condistill import Cache, Teacher, UserError, distill, generate
 from condistill.maths.p_random import Auto, describe, p_random
-from condistill.probes.condition_sensitivity import Level
+from condistill.probes.kinds.condition_sensitivity import Level
 from condistill.train.auto_p import p_of
 from condistill.world import exact
 

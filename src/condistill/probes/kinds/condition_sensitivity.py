@@ -6,7 +6,7 @@ over the conditions at a given x_t, and over x_t at a given condition.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from condistill.cache.batch import Batch
 from condistill.errors import UserError
-from condistill.maths.denoised import denoised, kind_of
+from condistill.maths.denoised import denoised, implies_x0, kind_of
 from condistill.maths.draws import normal, numbers, permuted
+from condistill.probes.kinds import Chart, Curve, Finding, Material
 
 NUM_ITEMS = 12  # 12 x 12 predictions a level: a tenth of what 300 training steps of 32 cost
 NUM_LEVELS = 11
@@ -123,3 +124,57 @@ def _level(teacher: Any, batch: Batch, eps: Tensor, time: Tensor, u: float, spac
 def _x0(teacher: Any, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     path = teacher.noise_path
     return denoised(prediction, x_t, t, path=path, prediction_type=kind_of(teacher.scheduler, path))
+
+
+@dataclass(frozen=True)
+class ConditionSensitivity:
+    """How much the prediction changes when the condition is exchanged, by noise level.
+
+    `change` is the mean squared change of an element of the prediction between two conditions at the same x_t, twice
+    the variance over conditions; `of_largest` is that divided by its largest value, `decided` the part of all variance
+    (over conditions and over x_t) that the condition decides alike at every x_t. Each as the network answers and in x0
+    space, where the teacher's process is VP or flow.
+    """
+
+    name: str = "condition_sensitivity"
+    label: str = "sensitivity to the condition"
+
+    def parts(self, material: Material) -> int:
+        """Noise levels."""
+        return NUM_LEVELS
+
+    def ask(self, material: Material, advance: Callable[[int], None]) -> Finding:
+        """`spaces`: space -> one row per level with u, t, change (low, high), of_largest and decided."""
+        teacher, path = material.teacher, material.teacher.noise_path
+        # of an EDM or cascade teacher what the network says is all there is
+        spaces = [s for s in SPACES if s != "x0" or implies_x0(path, kind_of(teacher.scheduler, path))]
+        levels = sensitivity(teacher, material.first(), seed=material.seed, spaces=spaces, advance=advance)
+        found = {space: _rows(levels, space) for space in spaces}
+        table = [["u", *(f"{name} in {space}" for space in spaces for name in ("change", "decided"))]]
+        for k, level in enumerate(levels):
+            cells = [f"{found[space][k][name]:.4g}" for space in spaces for name in ("change", "decided")]
+            table.append([f"{level.u:.2f}", *cells])
+        charts = tuple(_chart(space, rows) for space, rows in found.items())
+        return Finding({"spaces": found}, table, charts)
+
+
+def _rows(levels: Sequence[Level], space: str) -> list[dict[str, float]]:
+    changes = [2 * level.over_conditions[space] for level in levels]
+    largest, rows = max(float(change.mean()) for change in changes), []
+    for level, change in zip(levels, changes, strict=True):
+        mean, half = float(change.mean()), 1.96 * float(change.std(ddof=1)) / len(change) ** 0.5
+        every = level.shared[space] + level.over_noisy[space]
+        rows.append({"u": level.u, "t": level.t, "change": mean, "low": mean - half, "high": mean + half,
+                     "of_largest": mean / largest if largest else 0.0,
+                     "decided": max(level.shared[space], 0.0) / every if every > 0 else 0.0})  # fmt: skip
+    return rows
+
+
+def _chart(space: str, rows: Sequence[Mapping[str, float]]) -> Chart:
+    names = {"of_largest": "change, of its largest", "decided": "decided by the condition"}
+    u = [row["u"] for row in rows]
+    curves = tuple(Curve(title, u, [row[name] for row in rows]) for name, title in names.items())
+    return Chart(f"Sensitivity to the condition, space: {space}", curves)
+
+
+PROBE = ConditionSensitivity()

@@ -1,0 +1,85 @@
+"""Sampling with another condition from some step on: by the pipeline itself, the condition exchanged in its loop.
+
+>>> switched = Switched(teacher, "a red fox", call={"num_inference_steps": 25})  # doctest: +SKIP
+>>> switched.sample("a house", after=10, seed=3).images.shape                   # doctest: +SKIP
+(1, 512, 512, 3)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from condistill.errors import UserError
+from condistill.maths.randomise import Key
+from condistill.teacher.leaves import flatten, rebuild
+from condistill.teacher.recording import bound_arguments, shadowed
+from condistill.teacher.sampling import Samples
+
+if TYPE_CHECKING:
+    from condistill.teacher.teacher import Teacher
+
+
+class Switched:
+    """A teacher that is told another key in the middle of sampling.
+
+    Args:
+        teacher: a Teacher.
+        then: the key that it is told from some step on.
+        call: the pipeline's own arguments.
+
+    Attributes:
+        times: the scheduler's time of each step.
+
+    Raises:
+        UserError: the condition reaches the denoiser through another network too, or several calls make up a step in
+            another way at every step.
+    """
+
+    def __init__(self, teacher: Teacher, then: Key, *, call: Mapping[str, Any] | None = None):
+        self._call = dict(call or {})
+        self._teacher = teacher = teacher.with_call(call, [then])
+        found = teacher.calibration
+        if found.links:
+            names = ", ".join(sorted({name for name, _ in found.links.values()}))
+            raise UserError(f"the condition reaches the denoiser through {names} too, where it cannot be exchanged")
+        pictures = {name: found.call[name] for name in found.placeholders if name not in self._call}
+        runner = replace(found.runner, call={**pictures, **self._call}, skip=0, blank=None)
+        recorded = runner.run([then], mode="zeros")
+        self.times = list(recorded.times)
+        first = [called for called in recorded.calls if called.step == 0]
+        if len(recorded.calls) != len(first) * len(self.times):
+            raise UserError("the steps of this pipeline call its denoiser unequally often; no key can be exchanged")
+        self._leaves = [flatten(called.arguments, lists=found.lists) for called in first]
+
+    def sample(
+        self, first: Key, *, after: int, seed: int = 0, output: Literal["latent", "np", "both"] = "both"
+    ) -> Samples:
+        """The sample of one run that is told `first` for `after` steps and the other key from there on.
+
+        Args:
+            first: the key at the beginning.
+            after: 0 is the other key alone, `len(times)` the first alone.
+            seed: of the run.
+            output: "latent" skips decoding.
+        """
+        teacher, found = self._teacher, self._teacher.calibration
+        network, calls = teacher.network, 0
+        real = network.forward
+
+        @functools.wraps(real)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            step, place = divmod(calls, len(self._leaves))
+            calls += 1
+            if step < after:
+                return real(*args, **kwargs)
+            arguments, other = bound_arguments(network, args, kwargs), self._leaves[place]
+            leaves = flatten(arguments, lists=found.lists)
+            leaves |= {path: other[path] for path in found.key_paths if path in other and path in leaves}
+            return real(**rebuild(arguments, leaves, lists=found.lists))
+
+        with shadowed(network, "forward", forward):
+            return teacher.sample([first], seed=[seed], call=self._call, output=output)
