@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from condistill.teacher.blanks import kept, likely_answer, zeros_of
 from condistill.teacher.leaves import Leaves, flatten
+from condistill.teacher.parts import Parts, stepped, time_of
 
 Mode = Literal["real", "zeros", "stop"]
 
@@ -153,7 +153,7 @@ class Watch:
         self.recording, self._guess = Recording(blank=blank), guess
         self._mode, self._skip, self._max_steps = mode, skip, max_steps
         self._pending: dict[str, Called] = {}
-        self._called_since_step = False
+        self._called_since_step, self._parts = False, Parts()
         self._blanks: dict[Any, Any] = {}
 
     def forward(self, network: nn.Module) -> Any:
@@ -214,10 +214,11 @@ class Watch:
             # with one sampler its last step gives x0, also where another denoiser takes the last turns
             is_sole = self._mode == "real" and self._is_sole
             is_known = any(scheduler is known for known in seen.stepped)
-            if seen.stepped and not self._called_since_step and not is_known:
+            is_part = not self._called_since_step and self._parts.continues(scheduler, given)
+            if seen.stepped and not self._called_since_step and not is_known and not is_part:
                 self._step_beside(scheduler, given, out)
-            elif is_sole or self._called_since_step or is_known:
-                self._after_step(scheduler, given, out)
+            elif is_sole or self._called_since_step or is_known or is_part:
+                self._after_step(scheduler, given, out, is_part=is_part)
             return out
 
         return step
@@ -227,33 +228,25 @@ class Watch:
         if seen.beside is None:
             seen.beside = Beside(scheduler, given["sample"].detach().clone())
         if seen.beside.scheduler is scheduler:
-            seen.beside.times.append(_time(given))
-            seen.beside.last = _stepped(out)
+            seen.beside.times.append(time_of(given))
+            seen.beside.last = stepped(out)
 
-    def _after_step(self, scheduler: Any, given: Mapping[str, Any], out: Any) -> None:
+    def _after_step(self, scheduler: Any, given: Mapping[str, Any], out: Any, *, is_part: bool) -> None:
         seen = self.recording
         self._called_since_step = False
         self._pending.clear()
-        seen.times.append(_time(given))
+        if not is_part:
+            self._parts.begin()
+            seen.times.append(time_of(given))
+        self._parts.add(scheduler, given, stepped(out))
         if self._mode == "zeros":
-            seen.samples.append(given["sample"].detach().clone())
+            seen.samples[len(seen.times) - 1 :] = [self._parts.sample]
         if not any(scheduler is known for known in seen.stepped):
             seen.stepped.append(scheduler)
-        found = _stepped(out)
-        seen.last = seen.last if found is None else found
-        if self._max_steps is not None and len(seen.times) >= self._max_steps:
+        after = self._parts.after
+        seen.last = seen.last if after is None else after
+        if self._max_steps is not None and len(seen.times) >= self._max_steps and self._parts.is_whole:
             raise EnoughRecorded
-
-
-def _time(given: Mapping[str, Any]) -> float:
-    """The time that a scheduler's step was given; some loops give each item its own, and they are equal."""
-    return float(torch.as_tensor(given["timestep"]).flatten()[0])
-
-
-def _stepped(out: Any) -> Tensor | None:
-    """The sample that a scheduler's step has made."""
-    found = out[0] if isinstance(out, tuple) else getattr(out, "prev_sample", None)
-    return found if isinstance(found, Tensor) else None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from PIL import Image
 
 from condistill import Teacher, UserError
@@ -15,6 +15,7 @@ from condistill.cache.values import is_plain, plain, restored
 from condistill.teacher.keys import examples_among, key_names
 from condistill.teacher.leaves import lists_by_item, rows_of
 from condistill.teacher.noisy import check_given, find_noisy
+from condistill.teacher.parts import Parts
 from condistill.teacher.recording import Watch
 from condistill.teacher.timing import time_maps
 from tests import tiny
@@ -65,6 +66,22 @@ def test_frames_that_are_stepped_one_by_one_are_put_together() -> None:
     frames = video.permute(0, 2, 1, 3, 4).reshape(6, 4, 6, 6)
     view, found = find_noisy({"sample": video}, frames, 2, "Net")
     assert torch.equal(view(frames, 2), video) and found["sample"].shape == (4, 3, 6, 6)
+
+
+def test_frames_that_have_schedulers_of_their_own_are_one_step() -> None:
+    video, parts = torch.randn(2, 4, 3, 6, 6), Parts()  # (n, c, f, h, w)
+    for k in range(3):
+        given = {"timestep": torch.tensor(900), "sample": video[:, :, k]}
+        scheduler = DDIMScheduler()
+        assert parts.continues(scheduler, given) == (k > 0)
+        parts.add(scheduler, given, 2 * video[:, :, k])
+        assert not parts.continues(scheduler, given)  # its next step is a step of its own
+    view, found = find_noisy({"sample": video}, parts.sample, 2, "Net")
+    assert torch.equal(view(parts.sample, 2), video) and found["sample"].shape == (4, 3, 6, 6)
+    assert parts.after is not None and torch.equal(view(parts.after, 2), 2 * video)
+    assert not parts.continues(DDIMScheduler(), {"timestep": torch.tensor(500), "sample": video[:, :, 0]})
+    parts.begin()
+    assert parts.usual == 3 and not parts.is_whole
 
 
 def test_what_is_not_the_sample_is_refused_with_shapes() -> None:
