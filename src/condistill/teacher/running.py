@@ -105,8 +105,9 @@ class Runner:
                 try:
                     recording.result = pipeline(**arguments)
                 except Exception as error:
-                    # some pipelines refuse to leave latents undecoded, but only after their loop is done
-                    if recording.last is None or arguments.get("output_type") != "latent" or "latent" not in str(error):
+                    # some pipelines refuse to leave latents undecoded or forget to, but only after their loop is done
+                    about = isinstance(error, UnboundLocalError) or "latent" in str(error)
+                    if recording.last is None or arguments.get("output_type") != "latent" or not about:
                         raise
         return recording
 

@@ -68,6 +68,24 @@ def test_what_changes_from_step_to_step_is_switched_off_where_it_can_be() -> Non
     assert teacher.calibration.call["count"] is False and "count" in teacher.calibration.placeholders
 
 
+class Forgetful(StableDiffusionPipeline):
+    """Stable Diffusion that has no answer where it is asked for latents."""
+
+    def __call__(self, prompt: Any = None, *, output_type: str = "pil", **call: Any) -> Any:
+        """The pictures."""
+        found = super().__call__(prompt, output_type=output_type, **call)
+        if output_type != "latent":
+            pictures = found
+        return pictures
+
+
+def test_latents_are_had_from_a_pipeline_that_forgets_to_answer() -> None:
+    pipeline = tiny.sd()
+    pipeline.__class__ = Forgetful
+    teacher = Teacher.from_pipeline(pipeline)
+    assert teacher.sample(["a"], call={"num_inference_steps": 2}, output="latent").latents.shape == (1, 4, 8, 8)
+
+
 class Twofold:
     """A pipeline with two prompts and none that is called so."""
 
