@@ -8,7 +8,7 @@ REFUSED: dict[str, str] = {
     "dance-diffusion": "IPNDMScheduler",
     "ddim-unconditional": "nothing to swap",
     "pndm-unconditional": "nothing to swap",
-    "leditspp": "nothing to swap",
+    "leditspp": "could not be run",
     "versatile": "nothing to swap",
     "vq-diffusion": "VQDiffusionScheduler",
     "flux-redux": "no denoising loop",

@@ -21,10 +21,10 @@ from tests.tiny.texts import t5_tokenizer
 _BLOCKS = ("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock")
 
 
-def cascade_prior() -> Any:
-    """The first stage of Stable Cascade: text to a small map; two stages of two layers."""
-    with seeded():
-        network = StableCascadeUNet(
+def cascade_network(**inputs: Any) -> Any:
+    """The network of both of Stable Cascade's stages: two levels of two layers; `inputs` says what it is given."""
+    return awake(
+        StableCascadeUNet(
             in_channels=4,
             out_channels=4,
             block_out_channels=(16, 32),
@@ -33,14 +33,20 @@ def cascade_prior() -> Any:
             up_num_layers_per_block=(2, 2),
             block_types_per_layer=(_BLOCKS, _BLOCKS),
             conditioning_dim=16,
-            clip_text_in_channels=16,
             clip_text_pooled_in_channels=16,
-            clip_image_in_channels=16,
             timestep_ratio_embedding_dim=16,
             switch_level=(False,),
+            **inputs,
         )
+    )
+
+
+def cascade_prior() -> Any:
+    """The first stage of Stable Cascade: text to a small map."""
+    with seeded():
+        network = cascade_network(clip_text_in_channels=16, clip_image_in_channels=16)
         return diffusers.StableCascadePriorPipeline(
-            prior=awake(network),
+            prior=network,
             tokenizer=tokenizer(),
             text_encoder=text_encoder(projection=True),
             scheduler=diffusers.DDPMWuerstchenScheduler(),

@@ -7,18 +7,15 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.models import StableCascadeUNet
 from diffusers.pipelines.deprecated.paint_by_example.image_encoder import PaintByExampleImageEncoder
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 from diffusers.pipelines.deprecated.wuerstchen import PaellaVQModel, WuerstchenDiffNeXt, WuerstchenPrior
 
-from tests.tiny.cascades import cascade_prior
+from tests.tiny.cascades import cascade_network, cascade_prior
 from tests.tiny.case import PROMPTS, Case
 from tests.tiny.kandinsky import prior_network
 from tests.tiny.parts import awake, picture, processor, seeded, small, unet, vision
 from tests.tiny.pipelines import sd, text_encoder, tokenizer
-
-_BLOCKS = ("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock")
 
 
 def paella() -> Any:
@@ -73,23 +70,9 @@ def wuerstchen() -> Any:
 def cascade_decoder() -> Any:
     """Stable Cascade's second stage: the key is the first stage's map."""
     with seeded():
-        network = StableCascadeUNet(
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=(16, 32),
-            num_attention_heads=(2, 4),
-            down_num_layers_per_block=(2, 2),
-            up_num_layers_per_block=(2, 2),
-            block_types_per_layer=(_BLOCKS, _BLOCKS),
-            conditioning_dim=16,
-            clip_text_pooled_in_channels=16,
-            effnet_in_channels=4,
-            pixel_mapper_in_channels=3,
-            timestep_ratio_embedding_dim=16,
-            switch_level=(False,),
-        )
+        network = cascade_network(effnet_in_channels=4, pixel_mapper_in_channels=3)
         return diffusers.StableCascadeDecoderPipeline(
-            decoder=awake(network),
+            decoder=network,
             tokenizer=tokenizer(),
             text_encoder=text_encoder(projection=True),
             scheduler=diffusers.DDPMWuerstchenScheduler(),
