@@ -24,6 +24,7 @@ REFUSED: dict[str, str] = {
     "cosmos2-video2world": "no affine map",
     "easy-animate-control": "could not be run",
     "chroma-inpaint": "could not be run.*no attribute 'guidance_embeds'",
+    "ltx2-latent-upsample": "no denoising loop",
     "ltx-latent-upsample": "no denoising loop",
     "musicldm": "could not be run",
 }

@@ -12,7 +12,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LTX2VideoTransformer3DModel,
 )
-from diffusers.pipelines.ltx2 import LTX2TextConnectors, LTX2Vocoder
+from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel, LTX2TextConnectors, LTX2Vocoder
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 
 from tests.tiny.case import Case
 from tests.tiny.parts import awake, picture, seeded
@@ -33,7 +34,7 @@ def ltx2(kind: str = "LTX2Pipeline") -> Any:
             audio_num_attention_heads=2,
             audio_attention_head_dim=4,
             audio_cross_attention_dim=8,
-            num_layers=4,
+            num_layers=2,
             caption_channels=16,
             rope_double_precision=False,
         )
@@ -89,10 +90,28 @@ def ltx2(kind: str = "LTX2Pipeline") -> Any:
         )
 
 
+def ltx2_upsample() -> Any:
+    """LTX-2's upsampler of latents: one pass, no noise."""
+    with seeded():
+        network = LTX2LatentUpsamplerModel(in_channels=4, mid_channels=32, num_blocks_per_stage=1)
+    return diffusers.LTX2LatentUpsamplePipeline(vae=ltx2().vae, latent_upsampler=network.eval())
+
+
+def first() -> Any:
+    """A first frame that is given."""
+    return [LTX2VideoCondition(frames=picture(32), index=0, strength=1.0, crf=0)]
+
+
+def dfr(**more: Any) -> dict[str, Any]:
+    """A short clip's arguments for sampling at two frame rates, which has no guidance."""
+    wanted = {name: value for name, value in talk(**more).items() if not name.startswith("spatio")}
+    return {**wanted, "generate_slots": False}
+
+
 def talk(**more: Any) -> dict[str, Any]:
     """A short clip's arguments; the last block is the one that guidance leaves out."""
     size = dict(height=32, width=32, num_frames=5, max_sequence_length=16)
-    return {**size, "spatio_temporal_guidance_blocks": [3], **more}
+    return {**size, "spatio_temporal_guidance_blocks": [1], **more}
 
 
 CASES = (
@@ -103,4 +122,14 @@ CASES = (
         partial(ltx2, "LTX2ImageToVideoPipeline"),
         lambda: talk(image=picture(32), image_crf=0),
     ),
+    Case("ltx2-condition", "video and sound", partial(ltx2, "LTX2ConditionPipeline"), lambda: talk(conditions=first())),
+    Case(
+        "ltx2-in-context",
+        "video and sound",
+        partial(ltx2, "LTX2InContextPipeline"),
+        lambda: talk(conditions=first()),
+    ),
+    Case("ltx2-hdr", "video and sound", partial(ltx2, "LTX2HDRPipeline"), talk),
+    Case("ltx2-dfr", "video and sound", partial(ltx2, "LTX2DFRPipeline"), dfr),
+    Case("ltx2-latent-upsample", "video and sound", ltx2_upsample, lambda: dict(height=32, width=32, num_frames=5)),
 )

@@ -1,4 +1,4 @@
-"""Values of keys and calls as JSON and back: pictures and tensors are written out, in base64.
+"""Values of keys and calls as JSON and back: pictures and tensors in base64, records of diffusers by name.
 
 >>> restored(plain({"prompt": "a fox", "sizes": [1, 2]}))
 {'prompt': 'a fox', 'sizes': [1, 2]}
@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import importlib
 import io
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +21,10 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-PICTURE, TENSOR, ARRAY = "$picture", "$tensor", "$array"
+from condistill.errors import UserError
+
+LIBRARY = "diffusers."
+PICTURE, TENSOR, ARRAY, RECORD = "$picture", "$tensor", "$array", "$record"
 
 
 def refused(value: Any) -> str:
@@ -48,6 +53,9 @@ def plain(value: Any, unknown: Callable[[Any], str] = refused) -> Any:
         buffer = io.BytesIO()
         value.save(buffer, format="PNG")
         return {PICTURE: _text(buffer.getvalue())}
+    if dataclasses.is_dataclass(value) and type(value).__module__.startswith(LIBRARY):
+        fields = {field.name: plain(getattr(value, field.name), unknown) for field in dataclasses.fields(value)}
+        return {RECORD: [type(value).__module__, type(value).__name__, fields]}
     return unknown(value)
 
 
@@ -59,6 +67,8 @@ def restored(value: Any) -> Any:
         return value
     if len(value) == 1:
         kind, text = next(iter(value.items()))
+        if kind == RECORD:
+            return _record(*text)
         if kind == PICTURE:
             return _picture(base64.b64decode(text))
         if kind in (TENSOR, ARRAY):
@@ -78,6 +88,14 @@ def is_plain(value: Any) -> bool:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _record(module: str, name: str, fields: Mapping[str, Any]) -> Any:
+    """The record of diffusers (a frame and where it is given) that was written by name; nothing else is imported."""
+    cls = getattr(importlib.import_module(module), name, None) if module.startswith(LIBRARY) else None
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise UserError(f"{module}.{name} is no record of diffusers; it was not written by condistill")
+    return cls(**{field: restored(value) for field, value in fields.items()})
 
 
 def _picture(data: bytes) -> Any:

@@ -156,6 +156,17 @@ def test_pictures_and_tensors_come_back_from_json() -> None:
         plain(object())
 
 
+def test_a_record_of_diffusers_comes_back_from_json_and_no_other() -> None:
+    from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+
+    given = LTX2VideoCondition(frames=Image.new("RGB", (4, 3)), index=2)
+    back = restored(plain({"conditions": [given]}))["conditions"][0]
+    assert isinstance(back, LTX2VideoCondition) and back.index == 2 and back.frames.size == (4, 3)
+    for module, name in (("subprocess", "Popen"), ("diffusers.utils", "logging")):
+        with pytest.raises(UserError, match="no record of diffusers"):
+            restored({"$record": [module, name, {}]})
+
+
 def test_keys_say_what_belongs_to_them() -> None:
     assert key_names({"prompt": "a", "negative_prompt": "b"}) == {"prompt"} == key_names("a")
     assert examples_among(["a", "a"]) is None
