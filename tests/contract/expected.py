@@ -16,6 +16,8 @@ REFUSED: dict[str, str] = {
     "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "changes from step to step",
     "amused": "AmusedScheduler",
+    "anyflow": "FlowMapEulerDiscreteScheduler",
+    "anyflow-far": "FlowMapEulerDiscreteScheduler",
     "amused-img2img": "AmusedScheduler",
     "amused-inpaint": "AmusedScheduler",
     "sd-attend-and-excite": "could not be run",
@@ -54,6 +56,7 @@ NOT_LOADED: dict[str, str] = {
 
 # case -> why it does not go the whole way yet; the test fails as soon as it does
 GAPS: dict[str, str] = {
+    "helios-pyramid": "its stages grow, so what it samples has another shape than the x_t of its first stage",
     "sd-cycle": "its own sampler, started from a picture, gives latents that are not finite with random weights",
     "gligen": "the pipeline switches parts of the denoiser off during its loop, so teacher and student differ in state",
 }
