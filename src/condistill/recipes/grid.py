@@ -59,6 +59,8 @@ class Cell:
 def axis(text: str) -> Axis:
     """The axis of one `--over KEY=VALUES`: values separated by commas, or a YAML list.
 
+    A value is labelled by itself; {label: ..., value: ...} gives it another label.
+
     >>> axis("p_random=never,{name: sigmoid, k: 20}").labels
     ('never', 'sigmoid k 20')
 
@@ -72,14 +74,14 @@ def axis(text: str) -> Axis:
         if key == fixed or key.startswith(f"{fixed}."):
             raise UserError(f"--over {text!r}: {key} cannot be swept; {reason}")
     written = listed if listed.startswith("[") and listed.endswith("]") else f"[{listed}]"
-    values = strict_yaml.parse(written, name=f"--over {text!r}")
-    if not values:
+    listed_values = strict_yaml.parse(written, name=f"--over {text!r}")
+    if not listed_values:
         raise UserError(f"--over {text!r} has no values; for example {key}=A,B")
-    labels = [_shortened(_label(value)) for value in values]
+    labels, values = zip(*map(_labelled, listed_values), strict=True)
     for value, label in zip(values, labels, strict=True):
         if labels.count(label) > 1:
             raise UserError(f"--over {text!r} has the value {value!r} twice; leave one out")
-    return Axis(key, tuple(values), tuple(labels))
+    return Axis(key, values, labels)
 
 
 def cells(
@@ -153,6 +155,12 @@ def _data_name(recipe: Recipe) -> str:
     data = recipe.data.model_dump(exclude={"cache", "corpus", "batch"})
     told = json.dumps([recipe.teacher.model_dump(), data], sort_keys=True, default=str)
     return _hash(told)
+
+
+def _labelled(value: Any) -> tuple[str, Any]:
+    if isinstance(value, Mapping) and set(value) == {"label", "value"}:
+        return str(value["label"]), value["value"]
+    return _shortened(_label(value)), value
 
 
 def _label(value: Any) -> str:

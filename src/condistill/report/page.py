@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError
+from condistill.evaluate.ablation import FILE as ABLATION
+from condistill.evaluate.ablation import Ablation
 from condistill.evaluate.results import ModelResult, Results
 from condistill.files import write_atomic
-from condistill.report import charts, curves, tables
+from condistill.report import ablation, charts, curves, tables
 from condistill.report.charts import Panel
 from condistill.report.read import ArmLog, Run, read_run
 
@@ -22,10 +24,10 @@ _FIXED_COLOURS = {"teacher": 0, "without": 1, "with": 2}
 
 
 def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = None, *, notes: str | None = None) -> Path:
-    """The page of a run, or of several side by side.
+    """The page of a run, of several side by side, or of a grid.
 
     Args:
-        runs: a run folder, or several.
+        runs: a run folder, several, or the folder of a `condistill ablate`.
         out: the HTML file; report.html in the run folder, or, for several, in the folder of the first.
         notes: how the settings were chosen, as plain text; else notes.md of the run, or the first comments of its
             recipe.
@@ -39,6 +41,8 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
     out = Path(out) if out is not None else folders[0] / "report.html"
     if out.is_dir():
         out = out / "report.html"
+    if len(folders) == 1 and (folders[0] / ABLATION).is_file():
+        return write_atomic(out, render_grid(Ablation.load(folders[0]), folders[0].resolve().name))
     found = [read_run(folder) for folder in folders]
     if notes is not None:
         found = [replace(run, notes=notes) for run in found]
@@ -47,16 +51,25 @@ def report(runs: str | Path | Sequence[str | Path], out: str | Path | None = Non
 
 def render(runs: Sequence[Run]) -> str:
     """The page as text."""
+    if len(runs) == 1:
+        return _filled("run.html", run=_section(runs[0], "r0"))
+    sections = [_section(run, f"r{k}") for k, run in enumerate(_distinct(runs))]
+    return _filled("runs.html", runs=sections, together=_together(_distinct(runs)))
+
+
+def render_grid(found: Ablation, name: str) -> str:
+    """The page of a grid as text."""
+    return _filled("ablation.html", grid=ablation.section(found, name))
+
+
+def _filled(template: str, **content: Any) -> str:
     import jinja2
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
                                      undefined=jinja2.StrictUndefined)  # fmt: skip
-    page: dict[str, Any] = {"created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")}
-    if len(runs) == 1:
-        return environment.get_template("run.html").render(page, run=_section(runs[0], "r0"))
-    sections = [_section(run, f"r{k}") for k, run in enumerate(_distinct(runs))]
-    return environment.get_template("runs.html").render(page, runs=sections, together=_together(_distinct(runs)))
+    created = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return environment.get_template(template).render(created=created, **content)
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:

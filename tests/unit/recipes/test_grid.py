@@ -28,6 +28,12 @@ def test_values_are_split_at_commas_or_given_as_a_list(text: str, values: tuple)
     assert axis(text).values == values
 
 
+def test_a_value_may_have_a_label() -> None:
+    found = axis("data.corpus=[{label: D only, value: null}, {label: all, value: {world: emoji, group: all}}]")
+    assert found.labels == ("D only", "all") and found.values == (None, {"world": "emoji", "group": "all"})
+    assert [cell.recipe.data.corpus for cell in made("data.corpus=[{label: D only, value: null}]", seeds=1)] == [None]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
