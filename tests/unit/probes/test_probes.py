@@ -13,10 +13,11 @@ import torch
 from condistill import Teacher, UserError
 from condistill.probes import ask, probe, probe_names
 from condistill.probes.asking import sampled
+from condistill.probes.kinds.condition_sensitivity import sensitivity
 from condistill.teacher.switching import Switched
 from condistill.world import exact
 from tests import tiny
-from tests.tiny.control import CASES
+from tests.tiny.catalogue import catalogue
 
 KEYS = exact.prompts("all", num_concepts=6)
 CALL = {"num_inference_steps": 5}
@@ -80,18 +81,30 @@ def test_a_switch_at_either_end_is_one_condition_alone(teacher: Teacher, picture
         (pictured, ("a fox", "a much longer text about a house"), guided),
         (pictured, ("a fox", "a house"), {**guided, "guidance_scale": 1.0}),
     ):
-        switched = Switched(one, b, call=call)
+        switched = Switched(one, b, seed=5, call=call)
         assert len(switched.times) == 3 and switched.times == sorted(switched.times, reverse=True)
         before = one.network.forward
-        made = [switched.sample(a, after=k, seed=5, output="latent").latents for k in range(4)]
+        made = [switched.sample(a, after=k, output="latent").latents for k in range(4)]
         assert one.network.forward == before
         alone = [one.sample([key], seed=[5], call=call, output="latent").latents for key in (b, a)]
         assert torch.equal(made[0], alone[0]) and torch.equal(made[3], alone[1])
         assert not torch.equal(made[1], made[0]) and not torch.equal(made[2], made[1])
 
 
+@pytest.mark.parametrize("name", ["flux-fill", "unclip-stable"])
+def test_packed_latents_and_conditions_with_noise_of_their_own(name: str) -> None:
+    case = catalogue()[name]
+    call = {**case.call(), "num_inference_steps": 3}
+    one = Teacher.from_pipeline(case.build(), case.component, call=call)
+    a, b = case.keys[:2]
+    levels = sensitivity(one, sampled(one, [a, b], 1, seed=0, call=call, advance=lambda n: None).first(), num_levels=3)
+    assert all(0 < float(level.over_conditions["x0"].mean()) < float("inf") for level in levels[1:])
+    made = Switched(one, b, seed=5, call=call).sample(a, after=0, output="latent").latents
+    assert torch.equal(made, one.sample([b], seed=[5], call=call, output="latent").latents)
+
+
 def test_a_condition_that_takes_another_way_too_is_refused() -> None:
-    case = next(case for case in CASES if case.name == "sd-controlnet")
+    case = catalogue()["sd-controlnet"]
     with pytest.raises(UserError, match="controlnet too"):
         Switched(Teacher.from_pipeline(case.build()), "a fox", call={**case.call(), "num_inference_steps": 2})
 

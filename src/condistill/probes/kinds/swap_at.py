@@ -41,11 +41,11 @@ class SwapAt:
         seeds = draws.integers(material.seed, "probe/swap_at", draws.numbers(0, len(pairs)), 2**31).tolist()
         found, rows, columns = [], {}, ()
         for (a, b), seed in zip(pairs, seeds, strict=True):
-            switched = Switched(material.teacher, b, call=material.call)
+            switched = Switched(material.teacher, b, seed=seed, call=material.call)
             steps = sorted({round(k) for k in np.linspace(0, len(switched.times), NUM_COLUMNS)})
             made = []
             for after in steps:
-                made.append(switched.sample(a, after=after, seed=seed))
+                made.append(switched.sample(a, after=after))
                 advance(1)
             levels = [*material.teacher.noise_path.u(torch.tensor(switched.times)).tolist(), 0.0]
             u = [levels[after] for after in steps]
