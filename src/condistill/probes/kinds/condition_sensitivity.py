@@ -109,7 +109,7 @@ def _level(teacher: Any, batch: Batch, eps: Tensor, time: Tensor, u: float, spac
         noisy = x_t[i : i + 1].expand(n, *x_t.shape[1:])
         said = teacher.predict(noisy, t, teacher.encode(batch.keys, bound))
         for space in spaces:
-            values = (_x0(teacher, said, noisy, t) if space == "x0" else said).double().cpu()  # (n, *out)
+            values = (_x0(teacher, said, noisy, t) if space == "x0" else said).cpu().double()  # (n, *out)
             by_row[space].append(float(values.var(dim=0).mean()))
             total, squares = sums[space]
             sums[space] = [total + values, squares + values.square()]
