@@ -16,7 +16,7 @@ from condistill.corpus.text import TextCorpus
 from condistill.errors import UserError, unknown_name
 
 # embedded worlds know their own captions: world -> function from the spec to a list of keys
-WORLDS = {"emoji": "condistill.world.emoji.concepts:source"}
+WORLDS = {"emoji": "condistill.world.emoji.concepts:source", "tones": "condistill.world.tones.concepts:source"}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from condistill.errors import UserError, nearest
 
 # embedded teachers: name -> function that returns their pipeline folder
-EMBEDDED = {"emoji": "condistill.world.emoji:folder"}
+EMBEDDED = {"emoji": "condistill.world.emoji:folder", "tones": "condistill.world.tones:folder"}
 
 
 def embedded(name: str) -> Path | None:

@@ -1,3 +1,3 @@
-"""The embedded worlds: `exact` (closed form, for tests) and `emoji` (the text-to-image teacher of the demo)."""
+"""The embedded worlds: `exact` (closed form, for tests), `emoji` (the teacher of the demo) and `tones` (sounds)."""
 
 from __future__ import annotations
