@@ -14,6 +14,7 @@ from condistill.evaluate.items import choose, grid_rows
 from condistill.evaluate.judging import EmojiJudging, Judging
 from condistill.evaluate.metrics import Metric, metric
 from condistill.evaluate.results import Results
+from condistill.evaluate.sounds import TonesJudging
 from condistill.evaluate.stages import Plan, errors_all, materials_of, reference_features, sample_all
 from condistill.files import write_json
 from condistill.progress import Progress
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 
 PROTOCOLS = {
     "world": ("concept_accuracy", "colour_accuracy", "frechet_distance", "kd_gap"),
+    "tones": ("concept_accuracy", "pitch_accuracy", "frechet_distance", "kd_gap"),
     "plain": ("kd_gap",),
 }
+JUDGES = {"world": EmojiJudging, "tones": TonesJudging}
 
 
 def evaluate(
@@ -58,7 +61,8 @@ def evaluate(
         prompts: group -> corpus spec or keys; or one spec or list, which the protocol "world" splits into seen and
             unseen, and "plain" takes as the group "all". Where there are several groups, "all" is their union.
         metrics: names, or dotted names of your own; the protocol's where not given.
-        protocol: "world" (the embedded world's judge) or "plain" (no judge: the KD gap and your own metrics).
+        protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds) or "plain" (no judge:
+            the KD gap and your own metrics).
         seed: of the choice of prompts, of images, noise and resampling.
         call: the pipeline's own arguments (steps, guidance_scale, size); those of the embedded world where not given.
         num_items: images per group, or group -> images; one per prompt where not given.
@@ -139,8 +143,8 @@ def _measures(
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
     chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol]))
-    if judging is None and protocol == "world":
-        judging = EmojiJudging()
+    if judging is None and protocol in JUDGES:
+        judging = JUDGES[protocol]()
     if judging is None and any(m.needs == "judge" for m in chosen):
         judged = ", ".join(m.name for m in chosen if m.needs == "judge")
         raise UserError(f"{judged} need a judge, which the protocol {protocol!r} has not; use the protocol 'world'")

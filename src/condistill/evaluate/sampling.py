@@ -17,6 +17,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.evaluate.items import Items
 from condistill.evaluate.judging import Judging, Seen
+from condistill.evaluate.sounds import sampling_rate, wavs
 from condistill.files import write_atomic, write_json
 from condistill.maths.randomise import Key
 
@@ -32,15 +33,15 @@ class Sampled:
 
     Attributes:
         seen: what the judge saw; None without a judge.
-        shown: row -> its image (h, w, 3), 8 bit, for the rows of the grid.
-        images: (n, h, w, 3) all images, 8 bit, if a metric needs them.
+        shown: row -> its image (h, w, 3), 8 bit, or the bytes of its sound (k,), for the rows of the grid.
+        images: (n, h, w, 3) all images, 8 bit, or (n, k) all sounds, as shown, if a metric needs them.
         latents: (n, *latent) x0, if they were asked for.
         bound: path -> (n, ...) what belongs to each x0.
     """
 
     seen: Seen | None
-    shown: Mapping[int, UInt8[np.ndarray, "h w 3"]]
-    images: UInt8[np.ndarray, "n h w 3"] | None
+    shown: Mapping[int, UInt8[np.ndarray, "..."]]
+    images: UInt8[np.ndarray, "n ..."] | None
     latents: Float[Tensor, "n *latent"] | None
     bound: Mapping[str, Tensor]
 
@@ -90,7 +91,7 @@ def sample(
             )
         if not torch.isfinite(made.latents).all() or (made.images is not None and not np.isfinite(made.images).all()):
             raise UserError(f"model {name!r} made samples that are not finite; leave it out or train it again")
-        parts.append(_kept(made, wish, start))
+        parts.append(_kept(made, wish, start, sampling_rate(model.pipeline, made.images)))
         advance(len(keys[some]))
     return Sampled(
         seen=_joined([part.seen for part in parts if part.seen]),
@@ -101,9 +102,9 @@ def sample(
     )
 
 
-def _kept(made: Samples, wish: Wish, start: int) -> Sampled:
-    """What is wished for of one batch, whose first item is number `start`."""
-    pixels = None if made.images is None else eight_bit(made.images)
+def _kept(made: Samples, wish: Wish, start: int, rate: int | None) -> Sampled:
+    """What is wished for of one batch, whose first item is number `start`; `rate` is that of sounds."""
+    pixels = None if made.images is None else wavs(made.images, rate) if rate else eight_bit(made.images)
     here = range(start, start + (0 if pixels is None else len(pixels)))
     return Sampled(
         seen=wish.judge.look(made.images) if wish.judge and made.images is not None else None,
@@ -133,7 +134,9 @@ def slug(name: str) -> str:
 def write_grid(
     folder: Path, groups: Sequence[Items], rows: Mapping[str, Sequence[int]], shown: Mapping[str, Mapping[str, Sampled]]
 ) -> Path:
-    """The index of the pictures for the report: PNG files beside it, row k of every model on the same key and seed.
+    """The index of the pictures or sounds for the report: PNG or WAV files beside it.
+
+    Row k of every model has the same key and seed.
 
     Args:
         folder: where index.json and the pictures go.
@@ -150,20 +153,24 @@ def write_grid(
             files = names.setdefault(model, {}).setdefault(items.group, [])
             pictures = by_group[items.group].shown
             for place, row in enumerate(row for row in rows[items.group] if row in pictures):
-                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", taken)
+                ending = "wav" if pictures[row].ndim == 1 else "png"
+                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", ending, taken)
                 buffer = io.BytesIO()
-                Image.fromarray(pictures[row]).save(buffer, format="PNG")
+                if ending == "wav":
+                    buffer.write(pictures[row].tobytes())
+                else:
+                    Image.fromarray(pictures[row]).save(buffer, format="PNG")
                 write_atomic(folder / name, buffer.getvalue())
                 files.append(name)
     keys = {items.group: [items.keys[row] for row in rows[items.group]] for items in groups}
     return write_json(folder / "index.json", {"groups": keys, "models": names})
 
 
-def _free(stem: str, taken: set[str]) -> str:
-    """`stem`.png, or with a number where two names look alike once they are file names."""
-    name, number = f"{stem}.png", 1
+def _free(stem: str, ending: str, taken: set[str]) -> str:
+    """`stem`.`ending`, or with a number where two names look alike once they are file names."""
+    name, number = f"{stem}.{ending}", 1
     while name in taken:
         number += 1
-        name = f"{stem}~{number}.png"
+        name = f"{stem}~{number}.{ending}"
     taken.add(name)
     return name

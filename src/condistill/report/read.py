@@ -18,7 +18,7 @@ from condistill.maths.randomise import Key
 
 # the lines that the resolved recipe of a run folder begins with; they say nothing about how settings were chosen
 _WRITTEN_BY_US = ("the recipe of this run", "written by")
-_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".wav": "audio/wav"}
 NOTES = ("notes.md", "notes.txt")
 
 
@@ -153,7 +153,7 @@ def _pictures(folder: Path) -> Pictures | None:
 
 
 def _data_uri(folder: Path, name: str) -> str:
-    """The picture as a data URI; only pictures that lie in the folder itself are read."""
+    """The picture or sound as a data URI; only those that lie in the folder itself are read."""
     path = folder / name
     kind = _KINDS.get(path.suffix.lower())
     if kind is None or path.name != name or path.resolve().parent != folder.resolve():
