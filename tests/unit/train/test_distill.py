@@ -60,20 +60,6 @@ def test_k_steps_and_k_more_are_2k_steps_bitwise(teacher: Teacher, cache: Cache,
     assert lines(tmp_path / "whole")[1:] == lines(tmp_path / "parts")[1:]
 
 
-@pytest.mark.parametrize("swap", ["gap", "similarity"])
-def test_a_choice_of_swaps_goes_on_exactly(swap: str, teacher: Teacher, cache: Cache, tmp_path: Path) -> None:
-    options: dict[str, Any] = {"swap": swap, "p_random": 1.0}
-    whole = run(teacher, cache, tmp_path / "whole", steps=6, micro_batch=2, **options)
-    run(teacher, cache, tmp_path / "parts", steps=2, micro_batch=2, **options)
-    parts = run(teacher, cache, tmp_path / "parts", steps=6, micro_batch=2, **options)
-    for name, value in weights(whole).items():
-        assert torch.equal(value, weights(parts)[name]), name
-    assert lines(tmp_path / "whole")[1:] == lines(tmp_path / "parts")[1:]
-    assert lines(tmp_path / "whole")[0]["swap"]["by"] == swap
-    with pytest.raises(UserError, match=r"swap\.by"):
-        run(teacher, cache, tmp_path / "parts", steps=7, micro_batch=2, p_random=1.0)
-
-
 def test_stopped_between_checkpoints_it_loses_no_line(teacher: Teacher, cache: Cache, tmp_path: Path) -> None:
     run(teacher, cache, tmp_path / "a", steps=6)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
