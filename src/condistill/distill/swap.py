@@ -195,12 +195,12 @@ class BySimilarity(Uniform):
         return torch.nn.functional.normalize(self._embedded(keys) - self._mean, dim=1)
 
     def _embedded(self, keys: Sequence[Key]) -> Tensor:
-        """(b, d) float32 on the CPU: the floating-point parts of the conditions, token by token."""
+        """(b, d) float32 on the CPU: of each floating-point part of the conditions the direction of its tokens' sum."""
         leaves = self._teacher.encode(keys).leaves
-        parts = [torch.stack(list(rows)) for rows in leaves.values() if _is_stackable(rows)]
+        parts = [_summed(rows) for rows in leaves.values() if rows[0].is_floating_point() and rows[0].ndim]
         if not parts:
-            raise UserError("swap by similarity compares encoded texts of one length, which this teacher has not")
-        return torch.cat([part.float().cpu().flatten(1) for part in parts], dim=1)
+            raise UserError("swap by similarity compares encoded conditions, and this teacher is told numbers only")
+        return torch.cat([torch.nn.functional.normalize(part, dim=1) for part in parts], dim=1)
 
 
 KNOWN: dict[str, type[Uniform]] = {kind.by: kind for kind in (Uniform, ByGap, BySimilarity)}
@@ -245,9 +245,9 @@ def _picked(candidates: Sequence[Sequence[Key]], weights: np.ndarray, uniforms: 
     return [candidates[int(row)][k] for k, row in enumerate(chosen)]
 
 
-def _is_stackable(rows: Any) -> bool:
-    shapes = {tuple(row.shape) for row in rows}
-    return len(shapes) == 1 and all(row.is_floating_point() and row.ndim > 0 for row in rows)
+def _summed(rows: Any) -> Tensor:
+    """(b, d): each row's sum over its tokens; a sum, so that zeros a text is padded with change nothing."""
+    return torch.stack([row.float().cpu().reshape(-1, row.shape[-1]).sum(dim=0) for row in rows])
 
 
 def _frozen(key: Key) -> str:

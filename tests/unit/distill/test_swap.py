@@ -102,6 +102,22 @@ def test_similarity_matters_where_there_is_little_noise() -> None:
     assert clean[0] > clean[1] > clean[2] > clean[5] and clean[0] > 0.3
 
 
+def test_padding_and_length_do_not_count() -> None:
+    class Padded(Encoder):
+        def encode(self, keys: Any) -> Any:
+            found = super().encode(keys).leaves["text"]
+            longest = max(int(key.split()[1]) for key in keys) + 1
+            rows = torch.zeros(len(keys), longest, 2)
+            for k, key in enumerate(keys):
+                rows[k, : int(key.split()[1]) + 1] = found[k]  # the longer the more tokens, all alike
+            return SimpleNamespace(leaves={"text": rows, "mask": rows[..., 0] != 0})
+
+    plain, padded = begun("similarity"), swap_of("similarity")
+    padded.begin(Padded(), C)
+    some = torch.full((N,), 0.2)
+    assert padded.draw(C, uniform, KEYS, some) == plain.draw(C, uniform, KEYS, some)
+
+
 def test_every_chooser_describes_itself() -> None:
     for name in KNOWN:
         assert swap_of(swap_of(name).describe()) == swap_of(name)
@@ -134,5 +150,5 @@ def test_what_has_no_gap_or_likeness_is_refused() -> None:
     with pytest.raises(UserError, match="up to 200,000; C has 300,000"):
         ByGap().begin(None, Large())
     labels = SimpleNamespace(encode=lambda keys: SimpleNamespace(leaves={"class": torch.tensor([1] * len(keys))}))
-    with pytest.raises(UserError, match="encoded texts of one length"):
+    with pytest.raises(UserError, match="told numbers only"):
         BySimilarity().begin(labels, C)
