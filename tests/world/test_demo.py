@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from condistill.cli import main
+from tests.without_condistill import OPENING
 
 SHORT = [
     "data.num_items=8",
@@ -50,7 +51,7 @@ def test_the_embedded_teacher_needs_diffusers_alone() -> None:
     from condistill.world import emoji
 
     code = (
-        "import sys; sys.modules['condistill'] = None\n"
+        f"{OPENING}\n"
         "from diffusers import DiffusionPipeline\n"
         f"p = DiffusionPipeline.from_pretrained({str(emoji.folder())!r})\n"
         "print(p('a panda on a green background', num_inference_steps=2).images[0].size)"
