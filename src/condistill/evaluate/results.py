@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,27 @@ from condistill.errors import UserError, unknown_name
 from condistill.files import read_json
 
 SCHEMA = 1
+
+# what must be equal for numbers to stand in one column; what an older record does not say is as good as None
+_DECIDES = (
+    "name", "seeds", "call", "n", "prompts", "teacher", "judge", "reference", "scheduler", "scheduler_config", "image",
+    "backbones",
+)  # fmt: skip
+
+
+def protocol_hash(protocol: Mapping[str, Any]) -> str:
+    """A hash of all in a protocol's record that decides the numbers; metrics, versions and machine are left out.
+
+    >>> protocol_hash({"n": {"all": 8}, "created": "today"}) == protocol_hash({"n": {"all": 8}})
+    True
+    """
+    # a backbone is its weights and its input, wherever the weights lay
+    networks = {
+        name: {key: value for key, value in about.items() if key != "weights"}
+        for name, about in (protocol.get("backbones") or {}).items()
+    }
+    decides = {**{key: protocol.get(key) for key in _DECIDES}, "backbones": networks}
+    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -27,6 +50,7 @@ class Score:
         value, low, high: the number and the ends of its interval, in the metric's unit.
         n: the number of items (images) behind it.
         by_time: for metrics that depend on the noise level, one mapping of u, value, low, high per level.
+        by_tap: for metrics of features inside the network, one mapping of tap, value, low, high per tap.
     """
 
     value: float
@@ -34,16 +58,19 @@ class Score:
     high: float
     n: int
     by_time: tuple[Mapping[str, float], ...] = ()
+    by_tap: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The score as JSON types; `by_time` only where there is one."""
+        """The score as JSON types; `by_time` and `by_tap` only where there are any."""
         plain = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-        return {**plain, "by_time": [dict(level) for level in self.by_time]} if self.by_time else plain
+        parts = {"by_time": self.by_time, "by_tap": self.by_tap}
+        return {**plain, **{name: [dict(each) for each in part] for name, part in parts.items() if part}}
 
     @classmethod
     def from_json(cls, obj: Mapping[str, Any]) -> Score:
         """The score that `to_json` wrote."""
-        return cls(obj["value"], obj["low"], obj["high"], obj["n"], tuple(obj.get("by_time", ())))
+        by_time, by_tap = tuple(obj.get("by_time", ())), tuple(obj.get("by_tap", ()))
+        return cls(obj["value"], obj["low"], obj["high"], obj["n"], by_time, by_tap)
 
 
 Groups = Mapping[str, Mapping[str, Score]]
@@ -140,6 +167,11 @@ class Results:
                 return found
         raise unknown_name("model", name, [m.name for m in self.models])
 
+    @property
+    def hash(self) -> str:
+        """Equal for two results if and only if their numbers may stand in one column."""
+        return protocol_hash(self.protocol)
+
     def to_json(self) -> dict[str, Any]:
         """The object of results.json, schema 1."""
         return {
@@ -181,6 +213,33 @@ class Results:
                 cells = [format_score(scores[name]) if name in scores else "-" for name in names]
                 rows.append([model.name, group, *cells])
         return rows
+
+
+def joined(results: Sequence[Results], names: Sequence[str]) -> Results:
+    """Several evaluations by one protocol as one: the teacher once, and every student as `run / student`.
+
+    Args:
+        results: what the runs found.
+        names: the runs' names.
+
+    Raises:
+        UserError: two of them were measured by different protocols; their numbers do not belong into one column.
+    """
+    first = results[0]
+    for name, other in zip(names, results, strict=True):
+        if other.hash != first.hash:
+            differing = [key for key in _DECIDES if other.protocol.get(key) != first.protocol.get(key)]
+            raise UserError(
+                f"{names[0]} and {name} were measured by different protocols ({', '.join(differing)}); evaluate them "
+                "alike to put them into one table"
+            )
+    metrics = {key: about for each in results for key, about in each.protocol.get("metrics", {}).items()}
+    students = [
+        replace(model, name=f"{name} / {model.name}")
+        for name, each in zip(names, results, strict=True)
+        for model in each.models[1:]
+    ]
+    return Results({**first.protocol, "metrics": metrics}, (first.models[0], *students))
 
 
 def _metrics_of(models: tuple[ModelResult, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -43,6 +44,14 @@ def moments(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"]
     return mean, centred.T @ centred / (len(features) - 1)
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean (d,) and covariance (d, d): all that the Frechet distance looks at."""
+
+    mu: Float[np.ndarray, " d"]
+    sigma: Float[np.ndarray, "d d"]
+
+
 def _root(matrix: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "d d"]:
     """The symmetric square root of a symmetric positive semi-definite matrix; rounding below zero is cut off."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
@@ -75,14 +84,18 @@ def frechet_distance(
 
 
 def frechet_to(reference: Float[np.ndarray, "m d"]) -> Callable[[Float[np.ndarray, "n d"]], float]:
-    """features (n, d) -> their `frechet_distance` to `reference`, several times faster where it is asked for often.
+    """features (n, d) -> their `frechet_distance` to `reference`, several times faster where it is asked for often."""
+    return frechet_to_gaussian(Gaussian(*moments(reference)))
+
+
+def frechet_to_gaussian(reference: Gaussian) -> Callable[[Float[np.ndarray, "n d"]], float]:
+    """features (n, d) -> their `frechet_distance` to `reference`.
 
     With R the root of the reference's covariance and X the centred features / sqrt(n - 1), the trace of the root is
     the sum of the singular values of X R, taken from the smaller of its two Gram matrices. What is rounded away there
     is of the order of 1e-8 of the largest.
     """
-    mu, sigma = moments(reference)
-    root, trace = _root(sigma), np.trace(sigma)
+    mu, root, trace = reference.mu, _root(reference.sigma), np.trace(reference.sigma)
 
     def distance(features: Float[np.ndarray, "n d"]) -> float:
         mean = features.mean(axis=0)

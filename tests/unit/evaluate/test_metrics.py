@@ -26,6 +26,16 @@ def material(n: int = 40, seed: int = 0) -> Material:
         images=np.zeros((n, 2, 2, 3), dtype=np.uint8),
         errors=draw.random((n, 2)),
         levels=np.array([0.25, 0.75]),
+        tap_errors={"mid_block": draw.random((n, 2))},
+        views={
+            "inception": draw.normal(size=(n, 4)),
+            "inception_logits": draw.normal(size=(n, 5)),
+            "clip": draw.normal(size=(n, 4)),
+            "clip_text": draw.normal(size=(n, 4)),
+            "dino": draw.normal(size=(n, 3)),
+            "lpips": draw.random((n // 2, 1)),
+        },
+        view_references={name: draw.normal(size=(n, d)) for name, d in (("inception", 4), ("clip", 4), ("dino", 3))},
     )
 
 
@@ -34,7 +44,7 @@ class TestEveryMetric:
     def test_says_what_it_is(self, name):
         found = metric(name)
         assert isinstance(found, Metric)
-        assert found.name == name and found.label and found.needs in ("judge", "images", "pairs")
+        assert found.name == name and found.label and found.needs in ("judge", "images", "pairs", "features")
 
     def test_scores_within_its_interval_and_again_the_same(self, name):
         first, second = metric(name).compute(material()), metric(name).compute(material())

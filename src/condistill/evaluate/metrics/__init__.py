@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,10 +16,12 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from condistill.errors import UserError, unknown_name
 from condistill.evaluate.results import Score
-from condistill.maths.distances import resamples
+from condistill.maths.distances import Gaussian, resamples
 from condistill.maths.randomise import Key
 
 NUM_RESAMPLES = 1000
+
+View = np.ndarray | Gaussian  # features (m, d) of reference images, or all that is known of them
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Material:
         images: (n, h, w, 3) the images, 8 bit.
         errors: (n, k) mean squared difference to the teacher's prediction, at each of k noise levels.
         levels: (k,) those noise levels as u in [0, 1]; 1 is pure noise.
+        tap_errors: tap -> (n, k) mean squared difference of the features there; empty where the model has no taps.
+        views: feature -> (n, d) what a backbone saw in the images ("inception", "clip", ...), or what it finished.
+        view_references: feature -> that of the reference images of this group.
         seed: of the bootstrap; the same for every model, so that resampled items stay paired.
     """
 
@@ -50,6 +55,9 @@ class Material:
     images: UInt8[np.ndarray, "n h w 3"] | None = None
     errors: Float[np.ndarray, "n k"] | None = None
     levels: Float[np.ndarray, " k"] | None = None
+    tap_errors: Mapping[str, Float[np.ndarray, "n k"]] = field(default_factory=dict)
+    views: Mapping[str, Float[np.ndarray, "n d"]] = field(default_factory=dict)
+    view_references: Mapping[str, View] = field(default_factory=dict)
     seed: int = 0
 
     def __len__(self) -> int:
@@ -67,7 +75,30 @@ def union(parts: Sequence[Material]) -> Material:
         else np.concatenate([getattr(part, name) for part in parts])
         for name in _ROWS
     }
-    return replace(parts[0], keys=tuple(key for part in parts for key in part.keys), **rows)
+    return replace(
+        parts[0],
+        keys=tuple(key for part in parts for key in part.keys),
+        tap_errors=_joined([part.tap_errors for part in parts]),
+        views=_joined([part.views for part in parts]),
+        view_references=_joined([part.view_references for part in parts]),
+        **rows,
+    )
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Arrays of the parts one after the other; what is the same object in all of them stays as it is.
+
+    What one part lacks, the whole lacks. Different Gaussians have no common rows, so they are left out, and the metric
+    says what is missing.
+    """
+    joined: dict[str, Any] = {}
+    for name in (name for name in parts[0] if all(name in part for part in parts)):
+        each = [part[name] for part in parts]
+        if all(one is each[0] for one in each):
+            joined[name] = each[0]
+        elif all(isinstance(one, np.ndarray) for one in each):
+            joined[name] = np.concatenate(each)
+    return joined
 
 
 @dataclass(frozen=True)
@@ -94,18 +125,31 @@ class Metric(Protocol):
         unit: "share", "squared distance", ...; "" where there is none.
         higher_is_better: which way is good.
         needs: "judge" (the world's judge on the images), "images" (the images themselves), "pairs" (teacher's and
-            student's predictions on the same noisy inputs).
+            student's predictions on the same noisy inputs), "features" (those of backbones).
+
+    A metric that needs "features" also has `features`, the names of those it looks at ("inception", "clip_text"), and
+    `wants_reference`, whether it compares them with reference images.
     """
 
     name: str
     label: str
     unit: str
     higher_is_better: bool
-    needs: Literal["judge", "images", "pairs"]
+    needs: Literal["judge", "images", "pairs", "features"]
 
     def compute(self, material: Material) -> Measured:
         """The metric of one model on one group."""
         ...
+
+
+def features_of(metric: Metric) -> tuple[str, ...]:
+    """The backbones' features that a metric looks at."""
+    return tuple(getattr(metric, "features", ())) if metric.needs == "features" else ()
+
+
+def wants_reference(metric: Metric) -> bool:
+    """Whether a metric compares with reference images."""
+    return bool(getattr(metric, "wants_reference", False))
 
 
 def describe(metric: Metric) -> dict[str, Any]:
@@ -144,6 +188,22 @@ def _imported(name: str) -> Metric:
     if not isinstance(made, Metric):
         raise UserError(f"metric {name!r} must have name, label, unit, higher_is_better, needs and compute(material)")
     return made
+
+
+def mean_of(values: Float[np.ndarray, " m"], n: int, seed: int) -> Measured:
+    """The mean of one value per item with its bootstrap interval; `n` is the number of images, as results say it."""
+    values = np.asarray(values, dtype=np.float64)
+    resampled = values[resamples(len(values), seed, num_resamples=NUM_RESAMPLES)].mean(axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    value = float(values.mean())
+    return Measured(Score(value, min(float(low), value), max(float(high), value), n), resampled)
+
+
+def around(value: float, resampled: Float[np.ndarray, " r"], n: int) -> Measured:
+    """A value >= 0 with the spread of its resampled ones laid around it: resampling biases them, and that drops out."""
+    spread = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
+    low, high = (value + spread).clip(min=0.0)
+    return Measured(Score(value, float(low), float(high), n), resampled)
 
 
 def share(correct: Bool[np.ndarray, " n"], seed: int) -> Measured:

@@ -5,14 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from condistill.errors import UserError
 from condistill.evaluate.metrics import Material, Measured
-from condistill.evaluate.results import Score
-from condistill.maths.distances import frechet_to, resamples
-
-_NUM_RESAMPLES = 200  # an eigendecomposition each; 200 are enough for a 95 % interval to two digits
+from condistill.evaluate.metrics._frechet import measured
 
 
 @dataclass(frozen=True)
@@ -29,6 +23,7 @@ class FrechetDistance:
     unit: str = "squared distance"
     higher_is_better: bool = False
     needs: Literal["judge"] = "judge"
+    wants_reference: bool = True
 
     def compute(self, material: Material) -> Measured:
         """The distance to the reference of the group.
@@ -38,19 +33,7 @@ class FrechetDistance:
         """
         features, reference = material.features, material.reference
         assert features is not None and reference is not None
-        features = np.asarray(features, dtype=np.float64)
-        if len(features) < 2 or len(reference) < 2:
-            raise UserError(
-                f"frechet_distance needs at least 2 images in a group, got {len(features)} and {len(reference)} of "
-                "reference; raise num_items or leave the metric out"
-            )
-        distance = frechet_to(reference)
-        value = distance(features)
-        rows = resamples(len(features), material.seed, num_resamples=_NUM_RESAMPLES)
-        resampled = np.array([distance(features[row]) for row in rows])
-        spread = np.quantile(resampled - resampled.mean(), [0.025, 0.975])
-        low, high = (value + spread).clip(min=0.0)
-        return Measured(Score(value, float(low), float(high), len(features)), resampled)
+        return measured(self.name, features, reference, material.seed)
 
 
 METRIC = FrechetDistance()

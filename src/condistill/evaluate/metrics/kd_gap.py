@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from condistill.evaluate.metrics import NUM_RESAMPLES, Material, Measured
 from condistill.evaluate.results import Score
@@ -18,6 +19,9 @@ class KDGap:
 
     x0 are the teacher's own samples of the prompts, the condition is the prompt, and the difference is a mean over the
     elements of the prediction. The teacher's own gap is 0 by definition. Of all metrics it has the least variance.
+
+    Where the student's taps are known, the same of the features there, tap by tap. Taps of different width are left
+    out: what compares them in training is a learned projection, which is thrown away with it.
     """
 
     name: str = "kd_gap"
@@ -27,7 +31,7 @@ class KDGap:
     needs: Literal["pairs"] = "pairs"
 
     def compute(self, material: Material) -> Measured:
-        """The gap over all noise levels, with one score per level in `by_time`."""
+        """The gap over all noise levels, with one score per level in `by_time` and one per tap in `by_tap`."""
         errors, levels = material.errors, material.levels
         assert errors is not None and levels is not None
         rows = resamples(len(errors), material.seed, num_resamples=NUM_RESAMPLES)
@@ -40,7 +44,15 @@ class KDGap:
         )
         overall = resampled.mean(axis=1)
         low, high = np.quantile(overall, [0.025, 0.975])
-        return Measured(Score(float(means.mean()), float(low), float(high), len(errors), by_time), overall)
+        by_tap = tuple(_tap(name, found, rows) for name, found in material.tap_errors.items())
+        return Measured(Score(float(means.mean()), float(low), float(high), len(errors), by_time, by_tap), overall)
+
+
+def _tap(name: str, errors: Float[np.ndarray, "n k"], rows: Int[np.ndarray, "r n"]) -> dict[str, str | float]:
+    """One tap's gap, averaged over the noise levels, with its interval."""
+    per_item = errors.mean(axis=1)
+    low, high = np.quantile(per_item[rows].mean(axis=1), [0.025, 0.975])
+    return {"tap": name, "value": float(per_item.mean()), "low": float(low), "high": float(high)}
 
 
 METRIC = KDGap()
