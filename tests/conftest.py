@@ -18,15 +18,11 @@ from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
 import tests.shapes  # noqa: F401  the hook below looks it up by name
-from condistill.torchvision_ops import define_missing_ops
 
 # The shapes in the signatures of these modules are enforced here and free at run time. Must precede their import.
 # maths.distances is left out: it tells the user itself which shapes do not fit, and its tests ask for that message.
 SHAPES_CHECKED = [f"condistill.maths.{name}" for name in ("p_random", "noise_path", "randomise", "draws")]
 install_import_hook([*SHAPES_CHECKED, "condistill.distill"], "tests.shapes.checked")
-
-# Before anything imports torchvision: beside the CPU build of torch it could not be imported otherwise.
-define_missing_ops()
 
 # Draws are the same on every run, and a slow machine is no failure.
 settings.register_profile(

@@ -17,7 +17,6 @@ from condistill import Teacher, distill, generate
 from condistill.cache import Cache
 from condistill.teacher.keys import key_arguments, parameters_of
 from tests.tiny.case import PROMPTS, Case
-from tests.without_condistill import OPENING
 
 # of the largest value; on a batch of another size summation order differs, and deep random networks amplify it
 CLOSE = 2e-3
@@ -143,8 +142,9 @@ def check_distillation(teacher: Teacher, student: Teacher, case: Case, cache: Ca
 class OtherProcess:
     """A process that has diffusers and not condistill; it loads pipeline folders and samples them."""
 
-    CODE = f"""{OPENING}
-import pickle, warnings
+    CODE = """
+import pickle, sys, warnings
+sys.modules["condistill"] = None
 warnings.simplefilter("ignore")
 from diffusers import DiffusionPipeline
 import tests.tiny.guardrail
@@ -158,7 +158,7 @@ for line in sys.stdin:
         pipeline(**arguments)
         print("sampled", flush=True)
     except BaseException as error:
-        print(f"{{type(error).__name__}}: {{' '.join(str(error).split())[:300]}}", flush=True)
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", flush=True)
 """
 
     def __init__(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from condistill.cli import main
-from tests.without_condistill import OPENING
 
 SHORT = [
     "data.num_items=8",
@@ -51,7 +50,7 @@ def test_the_embedded_teacher_needs_diffusers_alone() -> None:
     from condistill.world import emoji
 
     code = (
-        f"{OPENING}\n"
+        "import sys; sys.modules['condistill'] = None\n"
         "from diffusers import DiffusionPipeline\n"
         f"p = DiffusionPipeline.from_pretrained({str(emoji.folder())!r})\n"
         "print(p('a panda on a green background', num_inference_steps=2).images[0].size)"

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from condistill.errors import UserError
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object and nothing else.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values to change, for example train.steps=100.")
@@ -29,3 +31,31 @@ def call_of(steps: int | None, guidance: float | None) -> dict[str, Any]:
     """The pipeline's arguments that were given."""
     given: dict[str, Any] = {"num_inference_steps": steps, "guidance_scale": guidance}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def words(given: list[str] | None) -> list[str] | None:
+    """Words given one by one or separated by commas; None where none were.
+
+    >>> words(["fid,kid", "recall"]), words(None)
+    (['fid', 'kid', 'recall'], None)
+    """
+    found = [word.strip() for text in given or () for word in text.split(",") if word.strip()]
+    return found or None
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """NAME=VALUE, each given once.
+
+    Raises:
+        UserError: a text without "=".
+
+    >>> pairs(["clip=/weights/clip"], "--backbone")
+    {'clip': '/weights/clip'}
+    """
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, separator, value = text.partition("=")
+        if not (separator and name and value):
+            raise UserError(f"{option} {text!r} is no NAME=VALUE; for example {option} inception=weights.safetensors")
+        found[name] = value
+    return found

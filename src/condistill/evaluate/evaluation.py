@@ -6,27 +6,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from condistill.errors import UserError, unknown_name
-from condistill.evaluate import sampling, summary
+from condistill.evaluate import processes, sampling, summary
+from condistill.evaluate.backbones import load_all
 from condistill.evaluate.items import choose, grid_rows
 from condistill.evaluate.judging import EmojiJudging, Judging
-from condistill.evaluate.metrics import Metric, metric
+from condistill.evaluate.metrics import Metric, features_of, metric
+from condistill.evaluate.protocols import PROTOCOLS
+from condistill.evaluate.references import given
 from condistill.evaluate.results import Results
 from condistill.evaluate.sounds import TonesJudging
-from condistill.evaluate.stages import Plan, errors_all, materials_of, reference_features, sample_all
+from condistill.evaluate.stages import Plan, errors_all, materials_of, reference_all, sample_all
 from condistill.files import write_json
 from condistill.progress import Progress
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
-PROTOCOLS = {
-    "world": ("concept_accuracy", "colour_accuracy", "frechet_distance", "kd_gap"),
-    "tones": ("concept_accuracy", "pitch_accuracy", "frechet_distance", "kd_gap"),
-    "plain": ("kd_gap",),
-}
 JUDGES = {"world": EmojiJudging, "tones": TonesJudging}
 
 
@@ -44,7 +40,9 @@ def evaluate(
     out: str | Path | None = None,
     grid: int = 8,
     batch: int = 32,
-    reference: Mapping[str, np.ndarray] | None = None,
+    reference: Any = None,
+    backbones: Mapping[str, str | Path] | None = None,
+    keep_images: str | Path | None = None,
     latency: bool = True,
     progress: bool = True,
     store: str | Path | None = None,
@@ -61,18 +59,23 @@ def evaluate(
         prompts: group -> corpus spec or keys; or one spec or list, which the protocol "world" splits into seen and
             unseen, and "plain" takes as the group "all". Where there are several groups, "all" is their union.
         metrics: names, or dotted names of your own; the protocol's where not given.
-        protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds) or "plain" (no judge:
-            the KD gap and your own metrics).
+        protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds), "plain" (no judge) or
+            "coco30k" (the paper's: 512 x 512, 25 PNDM steps, guidance 7.5, looked at in 256 x 256; FID, Inception score,
+            CLIP score).
         seed: of the choice of prompts, of images, noise and resampling.
-        call: the pipeline's own arguments (steps, guidance_scale, size); those of the embedded world where not given.
+        call: the pipeline's own arguments (steps, guidance_scale, size); the protocol's where not given.
         num_items: images per group, or group -> images; one per prompt where not given.
         teacher: the name of the teacher; the first model where not given.
         baseline: the student that the others are compared with; one called "without", or the first student.
         out: folder for results.json and samples/; nothing is written where not given.
         grid: how many pictures per group are kept for the report.
         batch: items at once; it changes no number.
-        reference: group -> images (m, h, w, 3) in [0, 1] for the Frechet distance, instead of the teacher's own with
-            other seeds.
+        reference: what images are compared with instead of the teacher's own of other seeds: a folder of images, an
+            .npz of pytorch-fid's statistics (mu, sigma) or of images per group, or group -> one of these or images
+            (m, h, w, 3) in [0, 1].
+        backbones: name -> file, folder or hub id of its weights, for the metrics that look through one: inception,
+            clip, dino, lpips.
+        keep_images: folder in which every image is written as PNG, as the metrics see it; none is kept otherwise.
         latency: whether to time one image; costs four images per model.
         progress: whether to show progress.
         store: folder in which the teacher's samples are kept for the next evaluation with the same prompts and seeds.
@@ -82,23 +85,31 @@ def evaluate(
         UserError: unknown metric, protocol, model or group; no prompts; a prompt that the judge cannot read; a model
             whose output is not finite.
     """
+    processes.join()
     named = _ordered(_named(models), teacher)
     chosen, judging = _measures(metrics, protocol, judging)
+    PROTOCOLS[protocol].check(protocol, named)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
-    call = {**(judging.default_call if judging else {}), **(call or {})}
-    plan = Plan(named, groups, chosen, judging, seed, call, batch, rows, reference, Path(store) if store else None)
+    call = {**(judging.default_call if judging else {}), **PROTOCOLS[protocol].call, **(call or {})}
+    references = None if reference is None else given(reference, [items.group for items in groups])
+    networks = load_all({f for m in chosen for f in features_of(m)}, backbones or {}, next(iter(named.values())).device)
+    plan = Plan(
+        named, groups, chosen, judging, seed, call, batch, rows, references=references, backbones=networks,
+        size=PROTOCOLS[protocol].size, store_folder=Path(store) if store else None,
+        image_folder=Path(keep_images) if keep_images else None,
+    )  # fmt: skip
     summary.check_baseline(named, plan.teacher_name, baseline)
-    with Progress("evaluating", plan.num_units, unit="images", enabled=progress) as bar:
+    with Progress("evaluating", plan.num_units, unit="images", enabled=progress and processes.is_main()) as bar:
         samples = sample_all(plan, bar)
-        materials = materials_of(plan, samples, reference_features(plan, bar), errors_all(plan, samples, bar))
+        materials = materials_of(plan, samples, reference_all(plan, bar), errors_all(plan, samples, bar))
     measured = {name: summary.measure(chosen, by_group) for name, by_group in materials.items()}
     first = groups[0].keys[0]
     scored = [summary.model_result(n, named[n], m, plan.call, first, latency) for n, m in measured.items()]
     compared = summary.compare(measured, teacher=plan.teacher_name, baseline=baseline)
     results = Results(plan.record(protocol), tuple(scored), compared)
-    if out is not None:
+    if out is not None and processes.is_main():
         sampling.write_grid(Path(out) / "samples", groups, rows, samples)
         write_json(Path(out) / "results.json", results.to_json())
     return results
@@ -142,7 +153,7 @@ def _measures(
 ) -> tuple[tuple[Metric, ...], Judging | None]:
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
-    chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol]))
+    chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol].metrics))
     if judging is None and protocol in JUDGES:
         judging = JUDGES[protocol]()
     if judging is None and any(m.needs == "judge" for m in chosen):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,14 +12,36 @@ from jaxtyping import Float
 from torch import Tensor
 
 from condistill.errors import UserError
+from condistill.evaluate import processes
 from condistill.evaluate.items import Items
 from condistill.maths import draws
 from condistill.maths.distances import mse_per_sample
+from condistill.teacher.taps import taps
 
 if TYPE_CHECKING:
+    from condistill.students.plan import TapPair
     from condistill.teacher import Teacher
 
 NUM_LEVELS = 10
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """What one student got wrong: of the prediction (n, k), and of the features at each of the teacher's taps."""
+
+    output: Float[np.ndarray, "n k"]
+    taps: Mapping[str, Float[np.ndarray, "n k"]]
+
+    @classmethod
+    def empty(cls, n: int, k: int, pairs: Sequence[TapPair] = ()) -> Gaps:
+        """Zeros of that shape."""
+        return cls(np.zeros((n, k)), {pair.teacher: np.zeros((n, k)) for pair in pairs})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Gaps]) -> Gaps:
+        """The rows of the parts one after the other."""
+        taps = {name: np.concatenate([part.taps[name] for part in parts]) for name in parts[0].taps}
+        return cls(np.concatenate([part.output for part in parts]), taps)
 
 
 def levels(teacher: Teacher, num_levels: int = NUM_LEVELS) -> tuple[Tensor, Float[np.ndarray, " k"]]:
@@ -40,8 +63,8 @@ def errors(
     seed: int,
     batch: int,
     advance: Callable[[int], None],
-) -> dict[str, Float[np.ndarray, "n k"]]:
-    """Student -> (n, k): mean squared difference to the teacher's prediction, for n items at k noise levels.
+) -> dict[str, Gaps]:
+    """Student -> mean squared differences to the teacher's prediction and features, for n items at k noise levels.
 
     Item and level alone decide the noise, so neither batch nor the number of students changes a number.
 
@@ -59,22 +82,41 @@ def errors(
         UserError: a prediction is not finite.
     """
     times, _ = levels(teacher)
-    found = {name: np.zeros((len(items), len(times))) for name in students}
-    for start in range(0, len(items), batch):
-        rows = slice(start, min(start + batch, len(items)))
-        numbers = draws.numbers(start, rows.stop - start)
+    shared = {name: shared_taps(student) for name, student in students.items()}
+    names = sorted({pair.teacher for pairs in shared.values() for pair in pairs})
+    parts: dict[int, dict[str, Gaps]] = {}
+    for number in processes.share(-(-len(items) // batch)):
+        rows = slice(number * batch, min((number + 1) * batch, len(items)))
+        numbers = draws.numbers(rows.start, rows.stop - rows.start)
         own = {path: value[rows] for path, value in bound.items()}
         conditions = {name: m.encode(items.keys[rows], own) for name, m in {"": teacher, **students}.items()}
+        found = {name: Gaps.empty(len(numbers), len(times), shared[name]) for name in students}
         for k, time in enumerate(times):
             eps = draws.normal(seed, f"evaluate/noise/{items.group}/{k}", numbers, x0.shape[1:])
             t = time.expand(len(numbers))
             x_t = teacher.noise_path.add_noise(x0[rows], eps, t).to(teacher.device)
-            wanted = teacher.predict(x_t, t.to(teacher.device), conditions[""])
+            with taps(teacher.network, names) as t_k:
+                wanted = teacher.predict(x_t, t.to(teacher.device), conditions[""])
             for name, student in students.items():
-                got = student.predict(x_t.to(student.device), t.to(student.device), conditions[name])
-                found[name][rows, k] = mse_per_sample(got, wanted.to(got.device)).double().cpu().numpy()
-        for name, values in found.items():
-            if not np.isfinite(values[rows]).all():
+                with taps(student.network, [pair.student for pair in shared[name]]) as s_k:
+                    got = student.predict(x_t.to(student.device), t.to(student.device), conditions[name])
+                found[name].output[:, k] = _mse(got, wanted)
+                for pair in shared[name]:
+                    found[name].taps[pair.teacher][:, k] = _mse(s_k[pair.student], t_k[pair.teacher])
+        for name, gaps in found.items():
+            if not np.isfinite(gaps.output).all():
                 raise UserError(f"model {name!r} predicts values that are not finite; leave it out or train it again")
+        parts[number] = found
         advance(len(numbers))
-    return found
+    each = processes.gathered(parts)
+    return {name: Gaps.joined([found[name] for found in each]) for name in students}
+
+
+def shared_taps(student: Teacher) -> tuple[TapPair, ...]:
+    """The student's taps whose features can be compared as they are: of the teacher's width. None without a plan."""
+    planned = student.plan.taps if student.plan is not None else ()
+    return tuple(pair for pair in planned if pair.teacher_channels == pair.student_channels)
+
+
+def _mse(got: Tensor, wanted: Tensor) -> Float[np.ndarray, " b"]:
+    return mse_per_sample(got, wanted.to(got.device)).double().cpu().numpy()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from condistill.errors import UserError
+from condistill.evaluate import processes
+from condistill.evaluate.backbones import Backbone, finished, looked_at
 from condistill.evaluate.items import Items
 from condistill.evaluate.judging import Judging, Seen
+from condistill.evaluate.pictures import eight_bit, keep, png, resized
 from condistill.evaluate.sounds import sampling_rate, wavs
 from condistill.files import write_atomic, write_json
 from condistill.maths.randomise import Key
@@ -35,6 +37,7 @@ class Sampled:
         seen: what the judge saw; None without a judge.
         shown: row -> its image (h, w, 3), 8 bit, or the bytes of its sound (k,), for the rows of the grid.
         images: (n, h, w, 3) all images, 8 bit, or (n, k) all sounds, as shown, if a metric needs them.
+        views: feature -> (n, d) what the backbones saw.
         latents: (n, *latent) x0, if they were asked for.
         bound: path -> (n, ...) what belongs to each x0.
     """
@@ -44,6 +47,7 @@ class Sampled:
     images: UInt8[np.ndarray, "n ..."] | None
     latents: Float[Tensor, "n *latent"] | None
     bound: Mapping[str, Tensor]
+    views: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,25 @@ class Wish:
         judge: takes features; None if no metric needs it.
         rows: rows of the grid.
         images, latents: whether to keep all of them.
+        backbones: take features.
+        views: which features.
+        size: what the images are brought to, squared, before a backbone sees them; None leaves them.
+        folder: where every image is written, as the backbones see it; None writes none.
     """
 
     judge: Judging | None = None
     rows: Sequence[int] = ()
     images: bool = False
     latents: bool = False
+    backbones: Sequence[Backbone] = ()
+    views: frozenset[str] = frozenset()
+    size: int | None = None
+    folder: Path | None = None
 
-
-def eight_bit(images: Float[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
-    """Images in [0, 1] as bytes, rounded as diffusers rounds them."""
-    return (np.clip(images, 0.0, 1.0) * 255).round().astype(np.uint8)
+    @property
+    def looks(self) -> bool:
+        """Whether images are needed."""
+        return bool(self.judge or self.images or self.views or self.folder)
 
 
 @torch.no_grad()
@@ -80,31 +92,45 @@ def sample(
     advance: Advance,
 ) -> Sampled:
     """The model's samples for `keys` on `seeds`, of which only what `wish` names is kept."""
-    parts: list[Sampled] = []
-    output = "both" if wish.judge or wish.rows or wish.images else "latent"
-    for start in range(0, len(keys), batch):
-        some = slice(start, start + batch)
+    parts: dict[int, Sampled] = {}
+    output = "both" if wish.looks or wish.rows else "latent"
+    for number in processes.share(-(-len(keys) // batch)):
+        some = slice(number * batch, (number + 1) * batch)
         made = model.sample(keys[some], seed=seeds[some], call=call, output=output, batch=batch)
-        if made.images is None and (wish.judge or wish.images):
+        if made.images is None and wish.looks:
             raise UserError(
                 f"{type(model.pipeline).__name__} gives no images; use metrics=['kd_gap'], which needs none"
             )
         if not torch.isfinite(made.latents).all() or (made.images is not None and not np.isfinite(made.images).all()):
             raise UserError(f"model {name!r} made samples that are not finite; leave it out or train it again")
-        parts.append(_kept(made, wish, start, sampling_rate(model.pipeline, made.images)))
+        rate = sampling_rate(model.pipeline, made.images)
+        parts[number] = _kept(made, wish, some.start, keys[some], rate)
         advance(len(keys[some]))
+    return _whole(processes.gathered(parts), wish)
+
+
+def _whole(parts: Sequence[Sampled], wish: Wish) -> Sampled:
+    """The batches of all processes as one."""
+    views = {name: np.concatenate([part.views[name] for part in parts]) for name in parts[0].views}
     return Sampled(
         seen=_joined([part.seen for part in parts if part.seen]),
         shown={row: image for part in parts for row, image in part.shown.items()},
         images=np.concatenate([part.images for part in parts if part.images is not None]) if wish.images else None,
         latents=torch.cat([part.latents for part in parts if part.latents is not None]) if wish.latents else None,
         bound={path: torch.cat([part.bound[path] for part in parts]) for path in parts[0].bound},
+        views=finished(wish.backbones, views),
     )
 
 
-def _kept(made: Samples, wish: Wish, start: int, rate: int | None) -> Sampled:
+def _kept(made: Samples, wish: Wish, start: int, keys: Sequence[Key], rate: int | None) -> Sampled:
     """What is wished for of one batch, whose first item is number `start`; `rate` is that of sounds."""
     pixels = None if made.images is None else wavs(made.images, rate) if rate else eight_bit(made.images)
+    if pixels is not None and (wish.views or wish.folder or wish.size):
+        if pixels.ndim != 4 or pixels.shape[-1] != 3:
+            raise UserError(f"backbones look at images (n, h, w, 3), and the pipeline gives {pixels.shape}")
+        pixels = resized(pixels, wish.size)
+        if wish.folder is not None:
+            keep(wish.folder, pixels, start)
     here = range(start, start + (0 if pixels is None else len(pixels)))
     return Sampled(
         seen=wish.judge.look(made.images) if wish.judge and made.images is not None else None,
@@ -112,6 +138,7 @@ def _kept(made: Samples, wish: Wish, start: int, rate: int | None) -> Sampled:
         images=pixels if wish.images else None,
         latents=made.latents if wish.latents else None,
         bound=made.bound if wish.latents else {},
+        views=looked_at(wish.backbones, pixels, keys, wish.views) if pixels is not None and wish.views else {},
     )
 
 
@@ -144,8 +171,6 @@ def write_grid(
         rows: group -> rows shown.
         shown: model -> group -> its samples.
     """
-    from PIL import Image
-
     names: dict[str, dict[str, list[str]]] = {}
     taken: set[str] = set()
     for model, by_group in shown.items():
@@ -153,14 +178,9 @@ def write_grid(
             files = names.setdefault(model, {}).setdefault(items.group, [])
             pictures = by_group[items.group].shown
             for place, row in enumerate(row for row in rows[items.group] if row in pictures):
-                ending = "wav" if pictures[row].ndim == 1 else "png"
-                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", ending, taken)
-                buffer = io.BytesIO()
-                if ending == "wav":
-                    buffer.write(pictures[row].tobytes())
-                else:
-                    Image.fromarray(pictures[row]).save(buffer, format="PNG")
-                write_atomic(folder / name, buffer.getvalue())
+                is_sound = pictures[row].ndim == 1
+                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", "wav" if is_sound else "png", taken)
+                write_atomic(folder / name, pictures[row].tobytes() if is_sound else png(pictures[row]))
                 files.append(name)
     keys = {items.group: [items.keys[row] for row in rows[items.group]] for items in groups}
     return write_json(folder / "index.json", {"groups": keys, "models": names})

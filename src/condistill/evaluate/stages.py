@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from condistill.errors import UserError
-from condistill.evaluate import pairs, sampling, store, summary
+from condistill.evaluate import pairs, references, sampling, store, summary
+from condistill.evaluate.backbones import Backbone
 from condistill.evaluate.items import ALL, Items
 from condistill.evaluate.judging import Judging
-from condistill.evaluate.metrics import Material, Metric, union
+from condistill.evaluate.metrics import Material, Metric, View, features_of, union, wants_reference
+from condistill.evaluate.pairs import Gaps
+from condistill.evaluate.references import Reference
 from condistill.evaluate.sampling import Sampled, Wish
 from condistill.progress import Progress
 
@@ -29,9 +31,13 @@ class Plan:
     Attributes:
         models: name -> model, the teacher first.
         groups: the items, group by group.
-        metrics, judging, seed, call, batch, reference: as in `evaluate`.
+        metrics, judging, seed, call, batch: as in `evaluate`.
         rows: group -> rows of the grid.
+        references: group -> what is compared with; None takes the teacher's own images of other seeds.
+        backbones: the networks that the metrics look through.
+        size: what images are brought to before; None leaves them.
         store_folder: where the teacher's samples are kept; None keeps nothing.
+        image_folder: where all images are written; None writes none.
     """
 
     models: Mapping[str, Teacher]
@@ -42,8 +48,11 @@ class Plan:
     call: dict[str, Any]
     batch: int
     rows: Mapping[str, Sequence[int]]
-    reference: Mapping[str, np.ndarray] | None
+    references: Mapping[str, Reference] | None
+    backbones: tuple[Backbone, ...]
+    size: int | None
     store_folder: Path | None
+    image_folder: Path | None
 
     def needs(self, what: str) -> bool:
         """Whether some metric needs this."""
@@ -52,7 +61,23 @@ class Plan:
     @property
     def wants_reference(self) -> bool:
         """Whether some metric compares with reference images."""
-        return any(m.name == "frechet_distance" or getattr(m, "wants_reference", False) for m in self.metrics)
+        return any(map(wants_reference, self.metrics))
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The backbones' features that metrics look at."""
+        return frozenset(feature for m in self.metrics for feature in features_of(m))
+
+    @property
+    def reference_wish(self) -> Wish:
+        """What is needed of reference images."""
+        wanting = [m for m in self.metrics if wants_reference(m)]
+        return Wish(
+            judge=self.judging if any(m.needs == "judge" for m in wanting) else None,
+            backbones=self.backbones,
+            views=frozenset(feature for m in wanting for feature in features_of(m)),
+            size=self.size,
+        )
 
     @property
     def teacher_name(self) -> str:
@@ -69,6 +94,11 @@ class Plan:
         """The other models."""
         return dict(list(self.models.items())[1:])
 
+    def folder_of(self, model: str, group: str) -> Path | None:
+        """Where a model's images of a group are written; None if they are not."""
+        folder = self.image_folder
+        return None if folder is None else folder / sampling.slug(model) / sampling.slug(group)
+
     @cached_property
     def identity(self) -> str:
         """A hash of all that decides the teacher's pictures."""
@@ -78,16 +108,27 @@ class Plan:
     def num_units(self) -> int:
         """Images to sample and items to predict, for the progress."""
         once = sum(map(len, self.groups))
-        sampled = len(self.models) * once + (once if self.wants_reference and self.reference is None else 0)
+        sampled = len(self.models) * once + (once if self.wants_reference and self.references is None else 0)
         return sampled + (once if self.needs("pairs") and self.students else 0)
 
     def record(self, protocol: str) -> dict[str, Any]:
         """How the numbers were measured."""
-        given = "images given by the caller" if self.reference is not None else "the teacher's images, other seeds"
+        given: Any = "the teacher's images, other seeds"
+        if self.references is not None:
+            given = {group: reference.identity for group, reference in self.references.items()}
         return summary.protocol_record(
             protocol, seed=self.seed, call=self.call, batch=self.batch, groups=self.groups, metrics=self.metrics,
             judging=self.judging, teacher=self.teacher, reference=given if self.wants_reference else None,
+            backbones=self.backbones, size=self.size,
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the judge (m, d) and the backbones saw in the reference images of a group."""
+
+    judged: np.ndarray | None
+    views: Mapping[str, View]
 
 
 def sample_all(plan: Plan, bar: Progress) -> dict[str, dict[str, Sampled]]:
@@ -100,6 +141,12 @@ def sample_all(plan: Plan, bar: Progress) -> dict[str, dict[str, Sampled]]:
                 rows=plan.rows[items.group],
                 images=plan.needs("images"),
                 latents=model is plan.teacher and plan.needs("pairs"),
+                backbones=plan.backbones,
+                views=plan.views,
+                size=plan.size,
+                folder=plan.image_folder / sampling.slug(name) / sampling.slug(items.group)
+                if plan.image_folder
+                else None,
             )
             samples.setdefault(name, {})[items.group] = _sampled(plan, name, items, items.seeds, wish, bar)
     return samples
@@ -124,26 +171,25 @@ def _sampled(plan: Plan, name: str, items: Items, seeds: Sequence[int], wish: Wi
     return found
 
 
-def reference_features(plan: Plan, bar: Progress) -> dict[str, np.ndarray]:
-    """Group -> features of its reference images: given ones, or the teacher's with other seeds."""
+def reference_all(plan: Plan, bar: Progress) -> dict[str, Looked]:
+    """Group -> what judge and backbones see in its reference images: given ones, or the teacher's with other seeds."""
     if not plan.wants_reference:
         return {}
-    judging, given = plan.judging, plan.reference
-    assert judging is not None
+    wish, given = plan.reference_wish, plan.references
     if given is None:
-        wish = Wish(judge=judging)
-        made = {g.group: _sampled(plan, plan.teacher_name, g, g.reference_seeds, wish, bar).seen for g in plan.groups}
-        return {group: seen.features for group, seen in made.items() if seen is not None}
-    for items in plan.groups:
-        if items.group not in given:
-            raise UserError(f"reference has no images for group {items.group!r}; it has {', '.join(given)}")
-    return {items.group: judging.look(given[items.group]).features for items in plan.groups}
+        made = {g.group: _sampled(plan, plan.teacher_name, g, g.reference_seeds, wish, bar) for g in plan.groups}
+        return {group: Looked(m.seen.features if m.seen else None, m.views) for group, m in made.items()}
+    found: dict[int, Looked] = {}  # one that serves several groups is looked at once
+    for reference in given.values():
+        if id(reference) not in found:
+            judged = wish.judge.look(reference.all_images()).features if wish.judge else None
+            views = references.views(reference, wish.backbones, wish.views, size=wish.size, batch=plan.batch)
+            found[id(reference)] = Looked(judged, views)
+    return {group: found[id(reference)] for group, reference in given.items()}
 
 
-def errors_all(
-    plan: Plan, samples: Mapping[str, Mapping[str, Sampled]], bar: Progress
-) -> dict[str, dict[str, np.ndarray]]:
-    """Group -> model -> errors (n, k); zero for the teacher, by definition."""
+def errors_all(plan: Plan, samples: Mapping[str, Mapping[str, Sampled]], bar: Progress) -> dict[str, dict[str, Gaps]]:
+    """Group -> model -> its errors; zero for the teacher, by definition."""
     if not plan.needs("pairs"):
         return {}
     name, found = plan.teacher_name, {}
@@ -153,7 +199,7 @@ def errors_all(
     for items in plan.groups:
         own = samples[name][items.group]
         assert own.latents is not None
-        found[items.group] = {name: np.zeros((len(items), num_levels))}
+        found[items.group] = {name: Gaps.empty(len(items), num_levels)}
         if students:
             found[items.group] |= pairs.errors(
                 teacher, students, items, x0=own.latents, bound=own.bound, seed=plan.seed, batch=plan.batch,
@@ -165,8 +211,8 @@ def errors_all(
 def materials_of(
     plan: Plan,
     samples: Mapping[str, Mapping[str, Sampled]],
-    references: Mapping[str, np.ndarray],
-    errors: Mapping[str, Mapping[str, np.ndarray]],
+    looked: Mapping[str, Looked],
+    errors: Mapping[str, Mapping[str, Gaps]],
 ) -> dict[str, dict[str, Material]]:
     """Model -> group -> material, with the union of the groups as "all"."""
     levels = pairs.levels(plan.teacher)[1] if errors else None
@@ -183,11 +229,20 @@ def materials_of(
                 judged_concept=made.seen.concept if made.seen else None,
                 judged_colour=made.seen.colour if made.seen else None,
                 features=made.seen.features if made.seen else None,
-                reference=references.get(group),
+                reference=looked[group].judged if looked else None,
                 images=made.images,
-                errors=errors[group][name] if errors else None,
+                errors=errors[group][name].output if errors else None,
                 levels=levels,
+                tap_errors=errors[group][name].taps if errors else {},
+                views=made.views,
+                view_references=looked[group].views if looked else {},
                 seed=plan.seed,
             )
-        found[name] = parts if len(parts) == 1 else {**parts, ALL: union(list(parts.values()))}
+        found[name] = parts if len(parts) == 1 else {**parts, ALL: _all(list(parts.values()), looked.get(ALL))}
     return found
+
+
+def _all(parts: Sequence[Material], looked: Looked | None) -> Material:
+    """The union of the groups, with the reference that was given for it, if one was."""
+    whole = union(parts)
+    return whole if looked is None else replace(whole, reference=looked.judged, view_references=looked.views)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from condistill.evaluate import processes
 from condistill.evaluate.judging import Seen
 from condistill.evaluate.sampling import Sampled, Wish
 from condistill.files import load_tensors, save_tensors
@@ -43,18 +44,23 @@ def kept(folder: Path, what: Mapping[str, Any], wish: Wish, make: Callable[[], S
     """
     judge = wish.judge.identity if wish.judge else None
     asked = {**what, "judge": judge, "rows": list(wish.rows), "images": wish.images, "latents": wish.latents}
+    if wish.views:
+        networks = {backbone.name: dict(backbone.identity) for backbone in wish.backbones}
+        asked |= {"views": sorted(wish.views), "size": wish.size, "backbones": networks}
     name = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
     path = folder / f"{name}.safetensors"
-    if path.exists():
+    if path.exists() and wish.folder is None:  # pictures to be written are not in the store
         return _unpacked(load_tensors(path)[0])
     made = make()
-    save_tensors(path, _packed(made))
+    if processes.is_main():
+        save_tensors(path, _packed(made))
     return made
 
 
 def _packed(made: Sampled) -> dict[str, Tensor]:
     arrays: dict[str, Any] = {f"bound/{path}": value for path, value in made.bound.items()}
     arrays |= {f"shown/{row}": image for row, image in made.shown.items()}
+    arrays |= {f"views/{name}": view for name, view in made.views.items()}
     if made.seen is not None:
         arrays |= {f"seen/{name}": getattr(made.seen, name) for name in ("concept", "colour", "features")}
     arrays |= {name: getattr(made, name) for name in ("images", "latents") if getattr(made, name) is not None}
@@ -72,4 +78,5 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> Sampled:
         images=tensors["images"].numpy() if "images" in tensors else None,
         latents=tensors.get("latents"),
         bound=below("bound/"),
+        views={name: value.numpy() for name, value in below("views/").items()},
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,12 @@ import torch
 
 from condistill.errors import unknown_name
 from condistill.evaluate import costs
+from condistill.evaluate.backbones import Backbone
 from condistill.evaluate.items import Items
 from condistill.evaluate.judging import Judging
 from condistill.evaluate.metrics import Material, Measured, Metric, describe
-from condistill.evaluate.results import Comparison, ModelResult, Score
+from condistill.evaluate.pictures import FILTER
+from condistill.evaluate.results import Comparison, ModelResult, Score, protocol_hash
 from condistill.maths.randomise import Key
 from condistill.versions import versions
 
@@ -104,10 +108,12 @@ def protocol_record(
     metrics: Sequence[Metric],
     judging: Judging | None,
     teacher: Teacher,
-    reference: str | None,
+    reference: str | Mapping[str, str] | None,
+    backbones: Sequence[Backbone],
+    size: int | None,
 ) -> dict[str, Any]:
-    """How the numbers were measured, as JSON types."""
-    return {
+    """How the numbers were measured, as JSON types; `hash` is equal for what may stand in one column."""
+    record = {
         "name": name,
         "seeds": [seed],
         "call": {key: _plain(value) for key, value in call.items()},
@@ -116,6 +122,10 @@ def protocol_record(
         "distinct_prompts": {items.group: len({str(key) for key in items.keys}) for items in groups},
         "pipeline": type(teacher.pipeline).__name__,
         "scheduler": type(teacher.scheduler).__name__,
+        "scheduler_config": _settings(teacher.scheduler.config),
+        "prompts": _digest([[list(items.keys), items.seeds, items.reference_seeds] for items in groups]),
+        "image": {"size": size, "filter": FILTER} if size else None,
+        "backbones": {backbone.name: dict(backbone.identity) for backbone in backbones},
         "teacher": teacher.hash,
         "judge": judging.identity if judging else None,
         "reference": reference,
@@ -125,6 +135,16 @@ def protocol_record(
         "machine": _machine(teacher),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    return {**record, "hash": protocol_hash(record)}
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A scheduler's config without what diffusers notes for itself, as JSON types."""
+    return json.loads(json.dumps({n: v for n, v in config.items() if not n.startswith("_")}, default=str))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -70,14 +70,20 @@ def _check_arm(recipe: Recipe, where: str) -> None:
 
 
 def _check_evaluate(recipe: Recipe) -> None:
-    from condistill.evaluate.evaluation import PROTOCOLS
-    from condistill.evaluate.metrics import metric
+    from condistill.evaluate.backbones import WANTED, backbone_of, missing
+    from condistill.evaluate.metrics import features_of, metric
+    from condistill.evaluate.protocols import PROTOCOLS
 
     assert recipe.evaluate is not None
     if recipe.evaluate.protocol not in PROTOCOLS:
         raise unknown_name("protocol", recipe.evaluate.protocol, PROTOCOLS)
-    for name in recipe.evaluate.metrics or ():
-        metric(name)
+    for name in recipe.evaluate.backbones:
+        if name not in WANTED:
+            raise unknown_name("backbone", name, WANTED)
+    chosen = [metric(name) for name in recipe.evaluate.metrics or PROTOCOLS[recipe.evaluate.protocol].metrics]
+    for needed in (backbone_of(feature) for each in chosen for feature in features_of(each)):
+        if needed not in recipe.evaluate.backbones:
+            raise missing(needed)
 
 
 def _check_corpus(spec: Any) -> None:

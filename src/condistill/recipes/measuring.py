@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from condistill.errors import UserError
 from condistill.recipes.folders import new_folder
@@ -29,7 +26,8 @@ def measure(
     Args:
         pipelines: folders, embedded names or hub ids.
         prompts: a corpus spec.
-        reference: an .npz file: group -> images (m, h, w, 3), uint8 or float in [0, 1].
+        reference: a folder of images, or an .npz file: pytorch-fid's mu and sigma, or group -> images (m, h, w, 3),
+            uint8 or float in [0, 1].
         out: a new folder for results.json and samples/.
         options: see `condistill.evaluate`.
 
@@ -44,8 +42,7 @@ def measure(
         resolve(pipeline)  # all of them before the first is loaded
     if out is not None:
         new_folder(out)
-    images = None if reference is None else _images(Path(reference))
-    return evaluate(list(pipelines), corpus(prompts), reference=images, out=out, **options)
+    return evaluate(list(pipelines), corpus(prompts), reference=reference, out=out, **options)
 
 
 def prompts_of(pipeline: str | Path, file: Path | None) -> Any:
@@ -62,18 +59,3 @@ def prompts_of(pipeline: str | Path, file: Path | None) -> Any:
     if str(pipeline) not in EMBEDDED:
         raise UserError(f"{pipeline} has no prompts of its own; give some with --prompts FILE")
     return {"world": str(pipeline), "group": "all"}
-
-
-def _images(file: Path) -> Mapping[str, np.ndarray]:
-    """Group -> images as floats in [0, 1]."""
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise UserError(f"no such reference file: {file}") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file} is no .npz archive of images ({error}); write one with numpy.savez") from error
-    for group, images in found.items():
-        if images.ndim != 4 or images.shape[-1] != 3 or not len(images):
-            raise UserError(f"{file}: {group} has shape {images.shape}; images of shape (m, h, w, 3) are wanted")
-    return {g: a.astype(np.float32) / (255 if a.dtype == np.uint8 else 1) for g, a in found.items()}

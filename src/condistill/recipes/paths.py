@@ -45,7 +45,7 @@ def resolved_paths(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     section = values.get("evaluate")
     if isinstance(section, Mapping) and isinstance(section.get("prompts"), Mapping):
         prompts = {group: resolved_spec(spec, base) for group, spec in section["prompts"].items()}
-        result["evaluate"] = {**section, "prompts": prompts}
+        result["evaluate"] = {**section, "prompts": prompts, **_measured_against(section, base)}
     for arm, changes in (values.get("compare") or {}).items() if isinstance(values.get("compare"), Mapping) else ():
         if isinstance(changes, Mapping) and isinstance(changes.get("data"), Mapping):
             result["compare"] = {**result["compare"], arm: resolved_paths(changes, base)}
@@ -55,6 +55,29 @@ def resolved_paths(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     elif isinstance(teacher, Mapping) and isinstance(teacher.get("load"), str) and _is_folder(teacher["load"], base):
         result["teacher"] = {**teacher, "load": _absolute(teacher["load"], base)}
     return result
+
+
+def _measured_against(section: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The reference and the backbones of an evaluation, local paths absolute; a hub id stays."""
+    found: dict[str, Any] = {}
+    if isinstance(section.get("reference"), str | Mapping):
+        reference = section["reference"]
+        found["reference"] = (
+            resolved_spec(reference, base)
+            if isinstance(reference, str)
+            else {group: resolved_spec(value, base) for group, value in reference.items()}
+        )
+    if isinstance(section.get("backbones"), Mapping):
+        found["backbones"] = {
+            name: _absolute(where, base) if isinstance(where, str) and _is_local(where, base) else where
+            for name, where in section["backbones"].items()
+        }
+    return found
+
+
+def _is_local(where: str, base: Path) -> bool:
+    """Whether it means a file or folder here and no hub id."""
+    return where.startswith((".", "/", "~")) or where.count("/") != 1 or (base / where).exists()
 
 
 def _is_folder(name: str, base: Path) -> bool:

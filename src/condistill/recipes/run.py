@@ -24,6 +24,7 @@ from condistill.recipes.schema import Recipe
 if TYPE_CHECKING:
     from condistill.cache import Cache
     from condistill.evaluate import Results
+    from condistill.students import StudentPlan
     from condistill.teacher import Teacher
 
 RESULTS, REPORT, LOG, STUDENT = "results.json", "report.html", "log.jsonl", "student"
@@ -153,14 +154,24 @@ class Run:
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
         self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
         models = {"teacher": self.teacher} | {name: Teacher.load(folder) for name, folder in students.items()}
+        for arm in self.arms:  # a folder does not say which of its features were compared with the teacher's
+            models[arm.name].plan = self.plan_of(arm)
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
-            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid,
-            latency=wanted.latency, progress=self.progress, store=self._store,
+            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid, batch=wanted.batch,
+            reference=wanted.reference, backbones=wanted.backbones, latency=wanted.latency, progress=self.progress,
+            store=self._store,
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": inputs})
         write_json(self.out / RESULTS, results.to_json())
         return results
+
+    def plan_of(self, arm: Arm) -> StudentPlan | None:
+        """How the arm's student was cut; None where its features were not compared or that cannot be told without D."""
+        recipe = arm.recipe
+        if not recipe.loss.feature or "scored" in str(recipe.student.spec):
+            return None
+        return make_student(recipe, self.teacher).plan
 
     def report(self) -> Path:
         """The page, made anew if anything it shows is newer."""

@@ -134,6 +134,9 @@ class EvaluateSection(Section):
     num_items: dict[str, PositiveInt] = {}
     seed: Seed = 1
     call: dict[str, Any] = {}
+    batch: PositiveInt = 32
+    reference: str | dict[str, str] | None = None
+    backbones: dict[str, str] = {}
     grid: Annotated[int, Field(ge=0)] = 8
     latency: bool = True
 

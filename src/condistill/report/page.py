@@ -12,7 +12,7 @@ from typing import Any
 from condistill.errors import UserError
 from condistill.evaluate.ablation import FILE as ABLATION
 from condistill.evaluate.ablation import Ablation
-from condistill.evaluate.results import ModelResult, Results
+from condistill.evaluate.results import ModelResult, Results, joined
 from condistill.files import write_atomic
 from condistill.report import ablation, charts, curves, tables
 from condistill.report.charts import Panel
@@ -210,37 +210,26 @@ def blocks(notes: str) -> list[dict[str, Any]]:
     return found
 
 
-# what must be equal for numbers to stand in one column
-_SAME_PROTOCOL = ("name", "seeds", "call", "n", "teacher", "judge", "reference")
-
-
 def _together(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The runs' students in common tables, one set of tables per protocol: other protocols are other numbers."""
     families: dict[str, list[Run]] = {}
     for run in runs:
         if run.results is not None:
-            key = repr([run.results.protocol.get(name) for name in _SAME_PROTOCOL])
-            families.setdefault(key, []).append(run)
+            families.setdefault(run.results.hash, []).append(run)
     return [_family(members, f"f{k}") for k, members in enumerate(families.values())]
 
 
 def _family(runs: Sequence[Run], place: str) -> dict[str, Any]:
     """Tables and charts of runs that were evaluated alike; the teacher, the same for all, stands once."""
-    assert runs[0].results is not None
-    teacher = runs[0].results.models[0]
-    models: list[ModelResult] = [teacher]
-    arms: dict[str, ArmLog] = {}
-    for run in runs:
-        assert run.results is not None
-        models += [replace(model, name=f"{run.name} / {model.name}") for model in run.results.models[1:]]
-        arms |= {f"{run.name} / {arm.name}": arm for arm in run.arms}
-    colours = _colours([teacher.name, *(m.name for m in models), *arms]) | {teacher.name: 0}
-    joined = Results(runs[0].results.protocol, tuple(models))
-    run = Run("", joined, (), None, "", "")
+    whole = joined([run.results for run in runs if run.results is not None], [run.name for run in runs])
+    teacher = whole.models[0]
+    arms = {f"{run.name} / {arm.name}": arm for run in runs for arm in run.arms}
+    colours = _colours([teacher.name, *(m.name for m in whole.models), *arms]) | {teacher.name: 0}
+    run = Run("", whole, (), None, "", "")
     return {
         "runs": [run.name for run in runs],
         "students": _legend(colours, teacher.name),
-        "metrics": tables.metric_tables(joined, colours),
-        "costs": tables.cost_table(joined, colours),
+        "metrics": tables.metric_tables(whole, colours),
+        "costs": tables.cost_table(whole, colours),
         "charts": _charts(run, arms, colours, place),
     }

@@ -122,6 +122,23 @@ def test_a_student_is_cut_and_shown_and_measured(cli: Cli, pipeline: Path, tmp_p
     assert results["models"][1]["groups"]["all"]["kd_gap"]["value"] > 0
 
 
+def test_backbones_and_metrics_are_named_on_the_command_line(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+    from tests.unit.evaluate import networks
+
+    networks.clip(tmp_path / "clip")
+    (tmp_path / "p.txt").write_text("a cat\na dog\n")
+    words = ("evaluate", pipeline, "--prompts", "p.txt", "--protocol", "plain", "--steps", 2, "--json")
+    given = ("--metrics", "clip_score,fd_clip", "--backbone", "clip=clip", "--keep-images", "kept", "--batch", 1)
+    said = cli(*words, *given)
+    scores = json.loads(said.out)["models"][0]["groups"]["all"]
+    assert list(scores) == ["clip_score", "fd_clip"] and -1 <= scores["clip_score"]["value"] <= 1
+    assert len(list((tmp_path / "kept" / "sd" / "all").iterdir())) == 2
+    again = cli(*words, "--metric", "fd_clip", "--backbone", "clip=clip", "--reference", "kept/sd/all")
+    # the images themselves as their own reference
+    assert json.loads(again.out)["models"][0]["groups"]["all"]["fd_clip"]["value"] == pytest.approx(0, abs=1e-6)
+    assert "no NAME=VALUE" in cli(*words, "--backbone", "clip").error
+
+
 @pytest.mark.parametrize("wanted", ["b-bass", "width=3"])
 def test_no_such_student(wanted: str, cli: Cli, pipeline: Path) -> None:
     assert wanted in cli("inspect", pipeline, "--student", wanted).error

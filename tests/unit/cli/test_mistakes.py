@@ -32,6 +32,14 @@ def test_unknown_verbs_and_options_are_named_with_the_nearest(cli: Cli) -> None:
         ({"student": "depth=2"}, "got depth=2"),
         ({"p_randon": "0.5"}, "tiny.yaml: unknown key 'p_randon' in recipe (did you mean 'p_random'?)"),
         ({"evaluate": "{prompts: {seen: [a]}, metrics: [kd_gab]}"}, "unknown metric 'kd_gab'; did you mean 'kd_gap'?"),
+        (
+            {"evaluate": "{prompts: {seen: [a]}, protocol: plain, metrics: [fid]}"},
+            "no weights for the backbone 'inception'; give --backbone inception=PATH (in a recipe evaluate.backbones.",
+        ),
+        (
+            {"evaluate": "{prompts: {seen: [a]}, protocol: plain, backbones: {clap: x}}"},
+            "unknown backbone 'clap'; did you mean 'clip'?",
+        ),
         ({"evaluate": "{prompts: {seen: [a]}, protocol: wrld}"}, "unknown protocol 'wrld'; did you mean 'world'?"),
         (
             {"compare": "{without: {p_random: nevver}}"},

@@ -18,7 +18,6 @@ import torch
 
 from condistill import Cache, Teacher, UserError, distill, generate
 from tests import tiny
-from tests.without_condistill import OPENING
 
 KEYS = ["a fox", "a house", "two dogs", "the sea", "a red ship"]
 CALL = {"num_inference_steps": 2, "guidance_scale": 2.0}
@@ -214,7 +213,7 @@ def test_ctrl_c_keeps_everything(teacher: Teacher, cache: Cache, tmp_path: Path)
 def test_student_folder_needs_diffusers_alone(teacher: Teacher, cache: Cache, tmp_path: Path) -> None:
     run(teacher, cache, tmp_path, steps=1, spec="b-small")
     code = (
-        f"{OPENING}\n"
+        "import sys; sys.modules['condistill'] = None\n"
         "from diffusers import DiffusionPipeline\n"
         f"p = DiffusionPipeline.from_pretrained({str(tmp_path / 'student')!r})\n"
         "print(p('a fox', num_inference_steps=2, output_type='np').images.shape)"

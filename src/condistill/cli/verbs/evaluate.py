@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import STEPS
-from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of
+from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of, pairs, words
 from condistill.cli.output import emit, nothing_printed, table
 
 PANEL, ORDER = STEPS, 4
@@ -21,12 +21,32 @@ def evaluate(
     prompts: Prompts,
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", help="An .npz of images (m, h, w, 3) per group, for the Frechet distance."),
+        typer.Option(
+            "--reference",
+            help="What images are compared with: a folder of images, pytorch-fid's .npz (mu, sigma), or an .npz of "
+            "images (m, h, w, 3) per group; the teacher's own images of other seeds if not given.",
+        ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", help="world (the embedded judge) or plain (no judge).")
+        str,
+        typer.Option("--protocol", help="world (the embedded judge), plain (no judge) or coco30k (the paper's)."),
     ] = "world",
-    metrics: Annotated[list[str] | None, typer.Option("--metric", help="A metric; repeat for more.")] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "--metrics", help="Metrics, separated by commas or repeated; the protocol's if none."),
+    ] = None,
+    backbones: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backbone",
+            metavar="NAME=PATH",
+            help="Weights of inception, clip, dino or lpips: a file, a folder or a hub id; repeat for more.",
+        ),
+    ] = None,
+    keep_images: Annotated[
+        Path | None, typer.Option("--keep-images", help="Write every image as PNG into this folder.")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Images at once; it changes speed only.")] = 32,
     items: Annotated[
         int | None, typer.Option("--items", min=1, help="Images per group; one per prompt if not given.")
     ] = None,
@@ -45,7 +65,7 @@ def evaluate(
         from condistill.recipes.measuring import measure
 
         results = measure(
-            pipelines, prompts, reference=reference, protocol=protocol, metrics=metrics, seed=seed, call=call,
-            num_items=items, out=out,
+            pipelines, prompts, reference=reference, protocol=protocol, metrics=words(metrics), seed=seed, call=call,
+            num_items=items, out=out, backbones=pairs(backbones, "--backbone"), keep_images=keep_images, batch=batch,
         )  # fmt: skip
     emit(results.to_json(), table(results.table()), as_json=as_json)
