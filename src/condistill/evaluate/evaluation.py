@@ -59,9 +59,9 @@ def evaluate(
         prompts: group -> corpus spec or keys; or one spec or list, which the protocol "world" splits into seen and
             unseen, and "plain" takes as the group "all". Where there are several groups, "all" is their union.
         metrics: names, or dotted names of your own; the protocol's where not given.
-        protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds), "plain" (no judge) or
-            "coco30k" (the paper's: 512 x 512, 25 PNDM steps, guidance 7.5, looked at in 256 x 256; FID, Inception score,
-            CLIP score).
+        protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds), "plain" (no judge)
+            or "coco30k" (the paper's: 512 x 512, 25 PNDM steps, guidance 7.5, looked at in 256 x 256; FID, Inception
+            score, CLIP score).
         seed: of the choice of prompts, of images, noise and resampling.
         call: the pipeline's own arguments (steps, guidance_scale, size); the protocol's where not given.
         num_items: images per group, or group -> images; one per prompt where not given.

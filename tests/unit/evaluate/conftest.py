@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -20,17 +19,13 @@ from condistill.torchvision_ops import define_missing_ops
 APART = Path(sys.prefix) / "metrics"
 
 
-@pytest.fixture(autouse=True)
-def libraries_that_need_torchvision() -> Iterator[None]:
-    """Can be imported in these tests; transformers, imported before, goes on without torchvision."""
-    if not APART.is_dir():
-        yield
-        return
-    sys.path.append(str(APART))
-    define_missing_ops.cache_clear()
-    define_missing_ops()
-    yield
-    sys.path.remove(str(APART))
+@pytest.fixture(autouse=True, scope="session")
+def libraries_that_need_torchvision() -> None:
+    """Can be imported from now on; transformers, imported before, goes on without torchvision."""
+    if APART.is_dir() and str(APART) not in sys.path:
+        sys.path.append(str(APART))
+        define_missing_ops.cache_clear()  # it may have looked before there was a torchvision
+        define_missing_ops()
 
 
 def tiny_pipeline(seed: int = 0) -> DiTPipeline:
