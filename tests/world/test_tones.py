@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from condistill.cli import main
 from condistill.teacher import Teacher
@@ -53,3 +54,11 @@ def test_the_recipe_from_nothing_to_the_report(tmp_path: Path):
     assert not any(timbre.name in key for key in keys for timbre in tones.TIMBRES if not timbre.seen)
     assert len(list((out / "samples").glob("*.wav"))) == 3 * 4
     assert (out / "report.html").read_text().count("data:audio/wav;base64") == 3 * 4
+
+
+def test_sampling_to_pictures_says_that_these_are_sounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a low horn playing a long note\n")
+    words = ["sample", "tones", "--prompts", str(prompts), "--out", str(tmp_path / "out"), "--steps", "1"]
+    assert main(words) == 2
+    assert "gives no pictures" in capsys.readouterr().err

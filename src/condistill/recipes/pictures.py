@@ -78,8 +78,11 @@ def _pictures(teacher: Teacher, keys: list[Any], seeds: list[int], call: Mapping
     from PIL import Image
 
     made = teacher.sample(keys, seed=seeds, call=call, output="np", batch=len(keys)).images
-    if made is None:
-        raise UserError(f"{type(teacher.pipeline).__name__} gives no pictures; condistill sample writes pictures only")
+    if made is None or made.ndim != 4:
+        raise UserError(
+            f"{type(teacher.pipeline).__name__} gives no pictures; condistill sample writes pictures only, and "
+            "condistill run keeps samples of sounds as well (evaluate.grid)"
+        )
     found = []
     for image in (made.clip(0, 1) * 255).round().astype("uint8"):
         stream = io.BytesIO()
