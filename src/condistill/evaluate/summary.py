@@ -139,8 +139,9 @@ def protocol_record(
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A scheduler's config without what diffusers notes for itself, as JSON types."""
-    return json.loads(json.dumps({n: v for n, v in config.items() if not n.startswith("_")}, default=str))
+    """A scheduler's config without what diffusers notes for itself, as JSON types; infinities are the words of them."""
+    own = {name: value for name, value in config.items() if not name.startswith("_")}
+    return json.loads(json.dumps(own, default=str), parse_constant=str)
 
 
 def _digest(value: Any) -> str:

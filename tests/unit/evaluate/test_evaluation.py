@@ -8,12 +8,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from PIL import Image
 
 from condistill.errors import UserError
 from condistill.evaluate import Results, evaluate
 from condistill.evaluate.items import choose
 from condistill.maths import draws
+from condistill.teacher import Teacher
 
 CALL = {"num_inference_steps": 2}
 GROUPS = {"seen": [1, 2, 3, 4], "unseen": [11, 12, 13]}
@@ -180,6 +182,14 @@ def test_latency_is_measured(teacher):
     found = evaluate({"teacher": teacher}, [1], protocol="plain", **{**OPTIONS, "latency": True})
     latency = found.models[0].latency_seconds
     assert latency is not None and latency > 0
+
+
+def test_a_scheduler_with_an_infinity_in_its_config_is_noted(teacher, tmp_path):
+    pipeline = copy.copy(teacher.pipeline)
+    pipeline.scheduler = DPMSolverMultistepScheduler()
+    evaluate([Teacher.from_pipeline(pipeline)], [0, 1], metrics=["kd_gap"], protocol="plain", out=tmp_path, **OPTIONS)
+    noted = json.loads((tmp_path / "results.json").read_text())["protocol"]["scheduler_config"]
+    assert noted["lambda_min_clipped"] == "-Infinity" and noted["num_train_timesteps"] == 1000
 
 
 def test_the_reference_may_be_given(teacher, judging):
