@@ -12,7 +12,7 @@ from torch import Tensor
 
 from condistill.errors import UserError, unknown_name
 from condistill.maths.distances import mse_per_sample
-from condistill.maths.noise_path import FlowPath, NoisePath
+from condistill.maths.noise_path import NoisePath
 from condistill.teacher.condition import in_order
 
 TAP_SUMS = ("sum", "relative")
@@ -207,13 +207,16 @@ def task_target(
     path: NoisePath,
     prediction_type: str,
 ) -> Float[Tensor, "b *latent"]:
-    """What the network is trained to predict: eps, v = alpha eps - sigma x0, x0, or the velocity eps - x0.
+    """What the scheduler takes for the answer: eps, v = alpha eps - sigma x0, x0, or the velocity eps - x0.
+
+    A flow that counts from noise to data has the velocity x0 - eps.
 
     Raises:
         UserError: another prediction type.
     """
-    if isinstance(path, FlowPath):
-        return eps - x0
+    about = path.describe()
+    if about["kind"] == "flow":
+        return x0 - eps if about.get("inverted") else eps - x0
     if prediction_type == "epsilon":
         return eps
     if prediction_type == "sample":
@@ -224,6 +227,24 @@ def task_target(
     raise UserError(
         f"the task loss knows epsilon, v_prediction, sample and flow, got {prediction_type!r}; set task to 0"
     )
+
+
+def check_task(weights: LossWeights, teacher: Any) -> None:
+    """Nothing, if there is no task loss or its target follows from the teacher's scheduler.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not weights.task:
+        return
+    path, kind = teacher.noise_path, prediction_type(teacher.scheduler)
+    # of a process whose network sees a scaled x_t (EDM) only v is known
+    is_unknown = getattr(path, "is_scaled", False) and kind != "v_prediction"
+    if is_unknown or teacher.answer_sign is None:
+        raise UserError(
+            f"got loss.task={weights.task:g}, but what this teacher's network was trained to predict does not follow "
+            f"from its scheduler ({type(teacher.scheduler).__name__}); set task to 0"
+        )
 
 
 def prediction_type(scheduler: Any) -> str:

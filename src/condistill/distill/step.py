@@ -117,7 +117,7 @@ def distillation_step(
     target = mask = None
     if method.weights.task:
         kind = prediction_type(teacher.scheduler)
-        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind)
+        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind) * teacher.answer_sign
         mask = torch.from_numpy(~drawn.keys.swapped).to(device)
 
     null = None

@@ -147,14 +147,16 @@ class TablePath(_Gaussian):
 
     Attributes:
         table: (T,) float64 the scheduler's times, from pure noise down.
-        alphas, sigmas: (T,) float64, of what the denoiser is given (EDM scales its input).
+        alphas, sigmas: (T,) float64, of what the denoiser is given.
         name: of the scheduler.
+        is_scaled: that is another x_t than the scheduler steps (EDM scales its input).
     """
 
     table: Tensor
     alphas: Tensor
     sigmas: Tensor
     name: str = ""
+    is_scaled: bool = False
 
     def _index(self, t: Shaped[Tensor, " b"]) -> Shaped[Tensor, " b"]:
         return (t.double().unsqueeze(-1) - self.table.to(t.device)).abs().argmin(dim=-1)
@@ -279,10 +281,10 @@ def _measured(scheduler: Any) -> TablePath | None:
     except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError, IndexError):
         return None
     found = torch.tensor(rows, dtype=torch.float64) * torch.tensor(scales, dtype=torch.float64).unsqueeze(1)
-    ratio = found[:, 1] / found[:, 0]
+    table, ratio = torch.stack([t.double().reshape(()) for t in times]), found[:, 1] / found[:, 0]
     if len(found) < 2 or not bool(found.isfinite().all()) or not bool((ratio[1:] <= ratio[:-1] + 1e-9).all()):
         return None
-    return TablePath(torch.stack([t.double().reshape(()) for t in times]), found[:, 0], found[:, 1], type(one).__name__)
+    return TablePath(table, found[:, 0], found[:, 1], type(one).__name__, is_scaled=set(scales) != {1.0})
 
 
 def _scales(scheduler: Any, one: Any, times: Sequence[Tensor]) -> list[float]:

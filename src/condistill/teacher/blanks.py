@@ -19,14 +19,14 @@ def kept(value: Any) -> Any:
     return value
 
 
-def zeros_of(output: Any) -> Any:
-    """`output` with every tensor replaced by zeros, its containers kept."""
+def filled_with(output: Any, value: float) -> Any:
+    """`output` with every number in its tensors replaced by `value`, its containers kept."""
     if isinstance(output, Tensor):
-        return torch.zeros_like(output)
+        return torch.full_like(output, value)
     if isinstance(output, tuple | list):
-        return type(output)(zeros_of(part) for part in output)
+        return type(output)(filled_with(part, value) for part in output)
     if isinstance(output, Mapping):
-        return type(output)(**{name: zeros_of(part) for name, part in output.items()})
+        return type(output)(**{name: filled_with(part, value) for name, part in output.items()})
     return output
 
 

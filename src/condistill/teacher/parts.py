@@ -67,6 +67,15 @@ def time_of(given: Mapping[str, Any]) -> float:
     return float(torch.as_tensor(given["timestep"]).flatten()[0])
 
 
+def answer_of(given: Mapping[str, Any]) -> Tensor | None:
+    """The denoiser's answer that a scheduler's step was given; None where other tensors change what it does with it.
+
+    (LTX's conditioned pipelines give every token a time, and the scheduler then goes the other way.)
+    """
+    tensors = {name for name, value in given.items() if isinstance(value, Tensor)}
+    return given.get("model_output") if tensors <= {"model_output", "sample", "timestep"} else None
+
+
 def stepped(out: Any) -> Tensor | None:
     """The sample that a scheduler's step has made."""
     found = out[0] if isinstance(out, tuple) else getattr(out, "prev_sample", None)

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from condistill.teacher.blanks import kept, likely_answer, zeros_of
+from condistill.teacher.blanks import filled_with, kept, likely_answer
 from condistill.teacher.leaves import Leaves, flatten
-from condistill.teacher.parts import Parts, stepped, time_of
+from condistill.teacher.parts import Parts, answer_of, stepped, time_of
 
-Mode = Literal["real", "zeros", "stop"]
+Mode = Literal["real", "zeros", "ones", "stop"]
 
 
 class EnoughRecorded(BaseException):
@@ -72,6 +72,7 @@ class Recording:
         result: what the pipeline returned (None if it was left early).
         blank: the denoiser's first answer, as zeros.
         beside: what a second sampler did that stepped after the first without another call of the denoiser.
+        answer: what the first step was given as the denoiser's answer; None if it was a step of a kind of its own.
     """
 
     calls: list[Called] = field(default_factory=list)
@@ -83,6 +84,7 @@ class Recording:
     result: Any = None
     blank: Any = None
     beside: Beside | None = None
+    answer: Tensor | None = None
 
     def only(self, names: Collection[str]) -> Recording:
         """The same without the upstream calls of other networks than `names`."""
@@ -183,10 +185,10 @@ class Watch:
             self._blanks[shape] = self.recording.blank
         if shape not in self._blanks:
             guess = likely_answer(network, arguments) if self._guess else None
-            self._blanks[shape] = zeros_of(real()) if guess is None else guess
+            self._blanks[shape] = filled_with(real(), 0.0) if guess is None else guess
         if self.recording.blank is None:
             self.recording.blank = self._blanks[shape]
-        return self._blanks[shape]
+        return filled_with(self._blanks[shape], 1.0) if self._mode == "ones" else self._blanks[shape]
 
     def upstream(self, name: str, module: nn.Module) -> Any:
         """A stand-in for the forward of another network: it answers, and its last call of a step is remembered."""
@@ -241,6 +243,8 @@ class Watch:
         self._parts.add(scheduler, given, stepped(out))
         if self._mode == "zeros":
             seen.samples[len(seen.times) - 1 :] = [self._parts.sample]
+        if not seen.stepped:
+            seen.answer = answer_of(given)
         if not any(scheduler is known for known in seen.stepped):
             seen.stepped.append(scheduler)
         after = self._parts.after
@@ -266,8 +270,8 @@ def watched(
     Args:
         network: the denoiser.
         schedulers: the pipeline's; the `step` of their classes is watched.
-        mode: "real" lets the network answer; "zeros" answers with zeros shaped as its first real answer; "stop" leaves
-            the pipeline at the call after `skip` others.
+        mode: "real" lets the network answer; "zeros" answers with zeros shaped as its first real answer, "ones" with
+            ones; "stop" leaves the pipeline at the call after `skip` others.
         others: further networks of the pipeline; those whose output reaches the denoiser are recorded with it.
         max_steps: leave the pipeline after so many scheduler steps.
         blank: zeros to answer with, from an earlier recording.

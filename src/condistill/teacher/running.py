@@ -15,7 +15,7 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
-from condistill.teacher.blanks import zeros_of
+from condistill.teacher.blanks import filled_with
 from condistill.teacher.keys import key_arguments, parameters_of
 from condistill.teacher.recording import EnoughRecorded, Mode, Recording, shadowed, watched
 
@@ -247,7 +247,7 @@ def _blank(network: nn.Module) -> Any:
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not known:
-            known.append(zeros_of(real(*args, **kwargs)))
+            known.append(filled_with(real(*args, **kwargs), 0.0))
         return known[0]
 
     return forward

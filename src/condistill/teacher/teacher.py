@@ -21,6 +21,7 @@ from condistill.cache.values import is_plain
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
+from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import call_arguments, prediction, stacked_rows
@@ -67,6 +68,11 @@ class Teacher:
     def noise_path(self) -> NoisePath:
         """The forward process, over the times at which this denoiser is called."""
         return between(noise_path(self.scheduler), self.calibration.time_range)
+
+    @cached_property
+    def answer_sign(self) -> float | None:
+        """What the pipeline multiplies the network's output by for its scheduler: 1 or -1; None if it is neither."""
+        return answer_sign(self.calibration)
 
     @classmethod
     def from_pipeline(

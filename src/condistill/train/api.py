@@ -16,7 +16,7 @@ from torch import nn
 
 from condistill.cache import Cache
 from condistill.cache.values import named, plain
-from condistill.distill.losses import LossWeights
+from condistill.distill.losses import LossWeights, check_task
 from condistill.distill.projections import Pupil
 from condistill.distill.step import Method, bare
 from condistill.distill.swap import swap_of
@@ -99,6 +99,7 @@ def distill(
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
     _refuse_misfits(teacher, students)
     _refuse_guidance(teacher, weights)
+    check_task(weights, teacher)
     if wanted.p_null > 0 and teacher.null_key is None:
         if "p_null" in options:
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")

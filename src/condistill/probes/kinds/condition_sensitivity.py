@@ -123,7 +123,8 @@ def _level(teacher: Any, batch: Batch, eps: Tensor, time: Tensor, u: float, spac
 
 def _x0(teacher: Any, prediction: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
     path = teacher.noise_path
-    return denoised(prediction, x_t, t, path=path, prediction_type=kind_of(teacher.scheduler, path))
+    said = prediction * teacher.answer_sign
+    return denoised(said, x_t, t, path=path, prediction_type=kind_of(teacher.scheduler, path))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ class ConditionSensitivity:
         """`spaces`: space -> one row per level with u, t, change (low, high), of_largest and decided."""
         teacher, path = material.teacher, material.teacher.noise_path
         # of an EDM or cascade teacher what the network says is all there is
-        spaces = [s for s in SPACES if s != "x0" or implies_x0(path, kind_of(teacher.scheduler, path))]
+        implies = teacher.answer_sign is not None and implies_x0(path, kind_of(teacher.scheduler, path))
+        spaces = [s for s in SPACES if s != "x0" or implies]
         levels = sensitivity(teacher, material.first(), seed=material.seed, spaces=spaces, advance=advance)
         found = {space: _rows(levels, space) for space in spaces}
         table = [["u", *(f"{name} in {space}" for space in spaces for name in ("change", "decided"))]]
