@@ -38,6 +38,10 @@ def carry_out(verb: str, recipe: str, overrides: Sequence[str] | None, out: Path
     """Makes or continues the whole run and prints what came out."""
     start = time.monotonic()
     with opened(verb, recipe, overrides, out) as one:
+        from condistill.recipes.plan import outlook_of_run
+
+        if ahead := outlook_of_run(one):
+            note(f"outlook: {ahead.line()}")
         finished = one.all()
     seconds = time.monotonic() - start
     results = finished.results.to_json() if finished.results else None

@@ -80,6 +80,7 @@ class Run:
         self.done_before: list[str] = []
         self._say, self._store = say, store
         self._made: Cache | None = None
+        self.students: dict[str, Teacher] = {}  # made already, not yet trained
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -130,8 +131,9 @@ class Run:
         recipe = arm.recipe
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
         cache = self.data()
+        student = self.students.pop(arm.name, None) or make_student(recipe, self.teacher, cache)
         distill(
-            self.teacher, make_student(recipe, self.teacher, cache), cache, corpus=recipe.data.corpus,
+            self.teacher, student, cache, corpus=recipe.data.corpus,
             p_random=recipe.p_random, swap=recipe.swap, loss=recipe.loss.model_dump(exclude={"p_null"}),
             out=self.out / arm.folder, progress=self.progress, **options,
         )  # fmt: skip

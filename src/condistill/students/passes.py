@@ -21,7 +21,7 @@ from condistill.students.meta import inputs_of
 # names of the operators that the papers' convention counts: convolutions and linear layers
 _CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
 # what a network that cannot be run on shapes alone raises
-_NO_PASS = (
+NO_PASS = (
     RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError,
 )  # fmt: skip
 Shape = tuple[int, ...]
@@ -72,7 +72,7 @@ def one_pass(
     try:
         with counter:
             outputs = _run_on_meta(network, inputs)
-    except _NO_PASS:
+    except NO_PASS:
         return None
     return Pass(outputs, _macs(counter, type(network).__name__))
 
@@ -82,7 +82,7 @@ def why_no_pass(network: nn.Module, inputs: Mapping[str, Any] | None) -> str:
     """What a network says that `one_pass` finds cannot be run, in a line."""
     try:
         _run_on_meta(network, meta_inputs(inputs or inputs_of(network) or {}))
-    except _NO_PASS as error:
+    except NO_PASS as error:
         return " ".join(str(error).split())[:200]
     return ""
 
@@ -134,7 +134,7 @@ def sources_of_items(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str,
     try:
         with shapes_only():
             network(**meta_inputs(inputs))
-    except _NO_PASS:
+    except NO_PASS:
         return {}
     finally:
         for handle in handles:
@@ -147,7 +147,7 @@ def runs(network: nn.Module, inputs: Mapping[str, Any]) -> bool:
     """Whether the network runs on these arguments, on its own device."""
     try:
         network(**inputs)
-    except _NO_PASS:
+    except NO_PASS:
         return False
     return True
 

@@ -18,6 +18,18 @@ def shipped_configs() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
+def config_of_hub_id(name: str) -> str | None:
+    """The shipped config of the denoiser in that hub repository; None where none of ours is.
+
+    >>> config_of_hub_id("CompVis/stable-diffusion-v1-4")
+    'sd-v1-4'
+    """
+    for path in sorted(FOLDER.glob("*.json")):
+        if name in json.loads(path.read_text(encoding="utf-8")).get("_hub_ids", ()):
+            return path.stem
+    return None
+
+
 def load_config(where: str | Path) -> tuple[type, dict[str, Any]]:
     """(class, config) of a denoiser; no weights are read.
 

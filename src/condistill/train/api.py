@@ -123,7 +123,7 @@ def distill(
         method=method,
         options=wanted,
         accelerator=accelerator,
-        network=_asked_network(teacher, wanted),
+        network=asked_network(teacher, wanted),
         settings=_settings(teacher, students, opened, method, wanted),
         folder=Path(out),
         progress=progress,
@@ -252,7 +252,7 @@ def _arm(
     return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log)
 
 
-def _asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
+def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
     """The teacher's network in the precision and layout that the targets are computed in."""
     network = teacher.network.eval()
     if options.teacher_precision == "no" and not options.channels_last:
