@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from condistill.students.meta import inputs_of
@@ -25,6 +26,9 @@ NO_PASS = (
     RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError,
 )  # fmt: skip
 Shape = tuple[int, ...]
+# a student is planned, checked and counted by passes that are the same: 60 % of the time that making one took
+_KNOWN: dict[str, Pass | None] = {}
+NUM_KNOWN = 16
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,15 @@ def one_pass(
     inputs = inputs_of(network, latent, tokens) if inputs is None else meta_inputs(inputs)
     if inputs is None:
         return None
+    question = _question(network, inputs)
+    if question not in _KNOWN:
+        while len(_KNOWN) >= NUM_KNOWN:
+            del _KNOWN[next(iter(_KNOWN))]
+        _KNOWN[question] = _new_pass(network, inputs)
+    return _KNOWN[question]
+
+
+def _new_pass(network: nn.Module, inputs: Mapping[str, Any]) -> Pass | None:
     counter = FlopCounterMode(display=False)
     try:
         with counter:
@@ -75,6 +88,16 @@ def one_pass(
     except NO_PASS:
         return None
     return Pass(outputs, _macs(counter, type(network).__name__))
+
+
+def _question(network: nn.Module, inputs: Mapping[str, Any]) -> str:
+    """A hash of all that a pass depends on: the network's build and what it is given, values where there are any."""
+    leaves, structure = tree_flatten(dict(inputs))
+    given = [(tuple(one.shape), str(one.dtype), None if one.is_meta else one.tolist()) if isinstance(one, Tensor)
+             else one for one in leaves]  # fmt: skip
+    build = [(name, tuple(one.shape)) for name, one in network.state_dict().items()]
+    config = sorted((name, str(value)) for name, value in dict(getattr(network, "config", {})).items())
+    return hashlib.sha256(repr((type(network), config, build, str(structure), given)).encode()).hexdigest()
 
 
 @torch.no_grad()

@@ -228,7 +228,8 @@ def _same_attention(network: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        if before and any(network.attn_processors.get(n) is not one for n, one in before.items()):  # type: ignore[union-attr, operator]
+        now = dict(getattr(network, "attn_processors", {}))  # collected anew from all modules, so asked for once
+        if any(now.get(name) is not one for name, one in before.items()):
             network.set_attn_processor(before)  # type: ignore[operator]
 
 

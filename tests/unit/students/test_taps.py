@@ -29,6 +29,16 @@ def test_a_pass_on_shapes_sees_what_a_real_one_does(name: str) -> None:
         assert seen.outputs == outputs_of(real, inputs)
 
 
+def test_a_pass_is_known_again_by_all_that_it_depends_on() -> None:
+    real, inputs = network("DiTTransformer2DModel"), NETWORKS["DiTTransformer2DModel"][1]
+    first = one_pass(on_meta(type(real), real.config), inputs)
+    assert one_pass(on_meta(type(real), real.config), inputs) is first  # not made again
+    doubled = {name: torch.cat([one, one]) for name, one in inputs.items()}
+    twice, shorter = on_meta(type(real), real.config), on_meta(type(real), {**real.config, "num_layers": 1})
+    assert first and one_pass(twice, doubled).macs[""]["total"] == 2 * first.macs[""]["total"]
+    assert one_pass(shorter, inputs).macs[""]["total"] < first.macs[""]["total"]
+
+
 def planned(name: str, spec: str) -> tuple[Any, StudentPlan]:
     """A teacher and a plan made with its recorded inputs."""
     teacher = network(name)
