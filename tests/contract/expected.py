@@ -52,6 +52,7 @@ NOT_LOADED: dict[str, str] = {
     "alt": _OWN,
     "alt-img2img": _OWN,
     "versatile-text": _OWN,
+    "z-image-omni-pictures": "should be the same",  # its autoencoder has to be in bfloat16, and is loaded in float32
     "text-to-video-zero": "but only",  # it does not save what it was given as None, and then misses it
 }
 

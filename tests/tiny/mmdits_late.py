@@ -59,16 +59,17 @@ def krea() -> Any:
         return diffusers.Krea2Pipeline(
             transformer=awake(transformer),
             vae=qwen_vae(),
-            text_encoder=_qwen3_vl(),
+            text_encoder=qwen3_vl(),
             tokenizer=texts.qwen_tokenizer(length=1024),
             scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
             text_encoder_select_layers=(1, 2),
         )
 
 
-def _qwen3_vl(kind: Any = Qwen3VLModel) -> Any:
+def qwen3_vl(kind: Any = Qwen3VLModel, *more: str) -> Any:
+    """A Qwen 3 VL model; its tokenizer is Qwen's with `more` special tokens."""
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
-    text = {**texts.decoder_sizes(16), "vocab_size": len(texts.qwen_tokenizer()), "rope_parameters": rope}
+    text = {**texts.decoder_sizes(16), "vocab_size": len(texts.qwen_tokenizer(*more)), "rope_parameters": rope}
     vision = dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=16, patch_size=2)
     vision.update(num_position_embeddings=16, deepstack_visual_indexes=[0])
     return kind(Qwen3VLConfig(text_config=text, vision_config=vision)).eval()
@@ -152,7 +153,7 @@ def nucleus() -> Any:
         return diffusers.NucleusMoEImagePipeline(
             transformer=awake(transformer),
             vae=qwen_vae(),
-            text_encoder=_qwen3_vl(Qwen3VLForConditionalGeneration),
+            text_encoder=qwen3_vl(Qwen3VLForConditionalGeneration),
             processor=texts.qwen_tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         )

@@ -60,9 +60,8 @@ def qwen_image(name: str, *, control: int | None = None) -> Any:
         )
 
 
-def z_image(name: str, *, control: int | None = None) -> Any:
+def z_image(name: str, *, control: int | None = None, seen: int | None = None, **parts: Any) -> Any:
     """A Z-Image pipeline, 4 blocks after one refiner each; with a ControlNet that reads `control` channels."""
-    parts: dict[str, Any] = {}
     with seeded():
         if control is not None:
             sizes: dict[str, Any] = dict(dim=16, n_refiner_layers=1, n_heads=2, n_kv_heads=2, control_in_dim=control)
@@ -78,6 +77,7 @@ def z_image(name: str, *, control: int | None = None) -> Any:
             cap_feat_dim=16,
             axes_dims=[4, 2, 2],
             axes_lens=[512, 32, 32],
+            siglip_feat_dim=seen,
         )
         return getattr(diffusers, name)(
             transformer=awake(transformer),

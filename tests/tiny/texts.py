@@ -118,14 +118,13 @@ def decoder_sizes(hidden: int, *, layers: int = 2) -> dict[str, Any]:
 def qwen_tokenizer(*more: str, length: int = 512) -> Any:
     """A Qwen tokenizer of single bytes with the chat tokens (and `more` special ones) and a chat template."""
     words = [*CHAT, *more, *sorted(ByteLevel.alphabet())]
-    made = Qwen2Tokenizer(
+    return Qwen2Tokenizer(
         vocab={w: k for k, w in enumerate(words)},
         model_max_length=length,
         extra_special_tokens=[*CHAT[1:], *more],
+        model_specific_special_tokens={"image_token": CHAT[5], "video_token": CHAT[6]},
         chat_template=TEMPLATE,
     )
-    made.image_token, made.video_token = CHAT[5], CHAT[6]
-    return made
 
 
 def glm_tokenizer() -> Any:

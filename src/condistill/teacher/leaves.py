@@ -17,7 +17,8 @@ Leaves = dict[str, Any]
 def flatten(arguments: Mapping[str, Any], prefix: str = "", lists: frozenset[str] = frozenset()) -> Leaves:
     """Nested mappings and sequences as one level of dotted paths.
 
-    A list of plain numbers stays one leaf, and so do the lists at `lists`.
+    A list of plain numbers stays one leaf, and so do the lists at `lists`, but for those whose entries are sequences
+    of tensors: what is first in all entries is one leaf, what is second another.
 
     >>> flatten({"t": 1, "cond": {"text": 2, "ids": [3]}, "many": [{"a": 4}]})
     {'t': 1, 'cond.text': 2, 'cond.ids': [3], 'many.0.a': 4}
@@ -29,6 +30,8 @@ def flatten(arguments: Mapping[str, Any], prefix: str = "", lists: frozenset[str
             leaves.update(flatten(value, path + ".", lists))
         elif is_branch(value) and path not in lists:
             leaves.update(flatten({str(k): v for k, v in enumerate(value)}, path + ".", lists))
+        elif path in lists and _is_nested(value):
+            leaves.update({f"{path}.{k}": list(column) for k, column in enumerate(zip(*value, strict=True))})
         else:
             leaves[path] = value
     return leaves
@@ -40,7 +43,17 @@ def rebuild(template: Any, leaves: Leaves, prefix: str = "", lists: frozenset[st
         return {name: rebuild(value, leaves, f"{prefix}{name}.", lists) for name, value in template.items()}
     if is_branch(template) and prefix[:-1] not in lists:
         return type(template)(rebuild(value, leaves, f"{prefix}{k}.", lists) for k, value in enumerate(template))
+    if prefix[:-1] in lists and _is_nested(template):
+        columns = [leaves[f"{prefix}{k}"] for k in range(len(template[0]))]
+        return type(template)(type(template[0])(entry) for entry in zip(*columns, strict=True))
     return leaves[prefix[:-1]]
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether every entry of a list is itself a sequence, all of one length, with tensors among them."""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, list | tuple) for one in value):
+        return False
+    return len({len(one) for one in value}) == 1 and any(isinstance(part, Tensor) for one in value for part in one)
 
 
 def is_branch(value: Any) -> bool:

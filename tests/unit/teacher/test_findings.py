@@ -13,7 +13,7 @@ from PIL import Image
 from condistill import Teacher, UserError
 from condistill.cache.values import is_plain, plain, restored
 from condistill.teacher.keys import examples_among, key_names
-from condistill.teacher.leaves import lists_by_item, rows_of
+from condistill.teacher.leaves import flatten, lists_by_item, rebuild, rows_of
 from condistill.teacher.noisy import check_given, find_noisy
 from condistill.teacher.parts import Parts
 from condistill.teacher.recording import Watch
@@ -130,6 +130,18 @@ def test_rows_follow_the_number_of_keys() -> None:
     assert layers.joined(torch.zeros(3, 5, 8)).shape == (5, 3, 8)
     assert rows_of(torch.zeros(7, 3), torch.zeros(7, 3), 1) is None
     assert lists_by_item({"x": [1, 2], "y": {"z": [[1], [2]]}}, {"x": [1], "y": {"z": [[1]]}}) == {"x", "y.z"}
+
+
+def test_lists_inside_an_items_entry_are_leaves_with_an_entry_per_item() -> None:
+    x, seen = [[SAMPLE[0], SAMPLE[1]], [SAMPLE[0], SAMPLE[0]]], [[SAMPLE[0], None], [SAMPLE[1], None]]
+    given = {"x": x, "seen": seen, "sizes": [[(1, 2)], [(1, 2)]]}
+    lists = lists_by_item(given, {name: value[:1] for name, value in given.items()})
+    leaves = flatten(given, lists=lists)
+    assert sorted(leaves) == ["seen.0", "seen.1", "sizes", "x.0", "x.1"]
+    assert leaves["seen.1"] == [None, None] and torch.equal(leaves["x.1"][0], SAMPLE[1])
+    three = {path: [*value, value[0]] for path, value in leaves.items()}
+    again = rebuild(given, three, lists=lists)
+    assert len(again["x"]) == 3 and torch.equal(again["x"][2][1], SAMPLE[1]) and again["seen"][2][1] is None
 
 
 def test_a_watched_scheduler_keeps_its_signature() -> None:
