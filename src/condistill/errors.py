@@ -5,12 +5,41 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_CHARACTERS = 1000  # of a message; what is quoted may be a line of a megabyte
+
 
 class UserError(ValueError):
     """A mistake of the user, said in one line: what was got, what was wanted, the next move.
 
-    The command line turns it into exit code 2; in the Python API it is an ordinary ``ValueError``.
+    The command line turns it into exit code 2; in the Python API it is an ordinary ``ValueError``. A message often
+    quotes what a file held, so it is made safe for a terminal and a log: see `one_line`.
     """
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message))
+
+
+def one_line(text: str) -> str:
+    r"""The text in one line that can be printed: a control, an escape or half a surrogate pair is written as its
+    escape, and of a very long text the beginning and the end are kept.
+
+    >>> one_line("a\nb \x1b[31m \ud800")
+    'a b \\x1b[31m \\ud800'
+    """
+    text = _shortened(text)
+    if text.isprintable():
+        return text
+    return _shortened("".join(one if one.isprintable() else _written(one) for one in text))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[: MAX_CHARACTERS // 2]} [...] {text[-MAX_CHARACTERS // 3 :]}"
+
+
+def _written(character: str) -> str:
+    return " " if character.isspace() else character.encode("unicode_escape").decode("ascii")
 
 
 def nearest(got: str, known: Iterable[str]) -> str | None:

@@ -89,7 +89,9 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; a JSON file is wanted") from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or an integer of thousands of digits
         raise UserError(f"{path} is not readable as JSON ({error}); remove it or restore it from a copy") from error
 
 

@@ -16,7 +16,7 @@ SRC = Path(__file__).parents[2] / "src" / "condistill"
 FILES = sorted(SRC.rglob("*.py"))
 
 FLOORS = [
-    ("maths", "errors", "files", "progress", "callable_package", "versions", "torchvision_ops"),
+    ("maths", "dotted", "errors", "files", "reading", "progress", "callable_package", "versions", "torchvision_ops"),
     ("corpus", "cache"),
     ("teacher", "world"),
     ("students", "distill", "generate"),

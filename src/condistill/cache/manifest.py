@@ -12,6 +12,7 @@ from typing import Any
 
 from condistill.cache.values import named, plain, restored
 from condistill.errors import UserError, unknown_name
+from condistill.reading import mapping, text, whole
 
 SCHEMA = 1
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
@@ -73,6 +74,11 @@ class Manifest:
             )
         except (TypeError, KeyError) as error:
             raise UserError(f"{where} is not complete ({error}); make D again in another folder") from error
+        for name in ("teacher", "pipeline", "dtype", "created"):
+            text(getattr(manifest, name), f"{where}: {name}")
+        for name in ("call", "noise", "versions"):
+            mapping(getattr(manifest, name), f"{where}: {name}")
+        whole(manifest.seed, f"{where}: seed")
         manifest.check(where)
         return manifest
 

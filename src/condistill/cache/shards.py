@@ -84,7 +84,7 @@ def checksums(folder: Path, plan: ShardPlan) -> list[int]:
     try:
         lines = (folder / plan.rows_file).read_text(encoding="utf-8").split("\n")[1:-1]
         found = [int(json.loads(line)["crc32"]) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(folder / plan.rows_file, f"its rows are not readable: {type(error).__name__}") from None
     if len(found) != plan.stop - plan.start:
         raise damaged(folder / plan.rows_file, f"it has {len(found)} rows, wanted {plan.stop - plan.start}")

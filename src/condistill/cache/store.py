@@ -117,7 +117,7 @@ class Cache:
         try:
             text = (folder / PLAN).read_text(encoding="utf-8")
             rows = [(row["key"], int(row["seed"])) for row in map(json.loads, text.split("\n")[:-1])]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{folder / PLAN} is damaged ({error}); make D again in another folder") from error
         if len(rows) != manifest.num_items:
             raise UserError(f"{folder / PLAN} has {len(rows)} rows, the manifest says {manifest.num_items} items")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -68,13 +69,26 @@ def restored(value: Any) -> Any:
     if len(value) == 1:
         kind, text = next(iter(value.items()))
         if kind == RECORD:
-            return _record(*text)
-        if kind == PICTURE:
-            return _picture(base64.b64decode(text))
-        if kind in (TENSOR, ARRAY):
-            tensor = load(base64.b64decode(text))["value"]
-            return tensor if kind == TENSOR else tensor.numpy()
+            return _record(text)
+        if kind in (PICTURE, TENSOR, ARRAY):
+            return _whole(kind, text)
     return {name: restored(one) for name, one in value.items()}
+
+
+def _whole(kind: str, text: Any) -> Any:
+    """A picture, tensor or array from its text.
+
+    Raises:
+        UserError: it is not what `plain` wrote.
+    """
+    try:
+        data = base64.b64decode(text)
+        if kind == PICTURE:
+            return _picture(data)
+        tensor = load(data)["value"]
+    except (ValueError, TypeError, KeyError, OSError, SyntaxError, SafetensorError) as error:
+        raise UserError(f"what is kept as {kind} cannot be read ({error}); restore the file from a copy") from error
+    return tensor if kind == TENSOR else tensor.numpy()
 
 
 def is_plain(value: Any) -> bool:
@@ -90,12 +104,16 @@ def _text(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _record(module: str, name: str, fields: Mapping[str, Any]) -> Any:
+def _record(written: Any) -> Any:
     """The record of diffusers (a frame and where it is given) that was written by name; nothing else is imported."""
-    cls = getattr(importlib.import_module(module), name, None) if module.startswith(LIBRARY) else None
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise UserError(f"{module}.{name} is no record of diffusers; it was not written by condistill")
-    return cls(**{field: restored(value) for field, value in fields.items()})
+    try:
+        module, name, fields = written
+        cls = getattr(importlib.import_module(module), name, None) if module.startswith(LIBRARY) else None
+        if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+            raise UserError(f"{module}.{name} is no record of diffusers; it was not written by condistill")
+        return cls(**{field: restored(value) for field, value in fields.items()})
+    except (TypeError, AttributeError, ImportError, ValueError) as error:
+        raise UserError(f"{written!r:.80} is no record of diffusers ({error}); restore the file from a copy") from error
 
 
 def _picture(data: bytes) -> Any:

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError
+from condistill.evaluate.ablation_json import FILE, cell_fields, cell_json, groups_json, refuse_misfits, row_json, texts
+from condistill.evaluate.protocol_record import checked_protocol
 from condistill.evaluate.results import ModelResult
 from condistill.files import read_json
+from condistill.reading import listed, mapping, optional, text, whole
 
 SCHEMA = 1
-FILE = "ablation.json"
 CONFIDENCE = 0.95
 
 
@@ -167,12 +169,17 @@ class Ablation:
             "machines": list(self.machines),
             "protocol": None if self.protocol is None else dict(self.protocol),
             "teacher": None if self.teacher is None else self.teacher.to_json(),
-            "rows": [_row_json(row) for row in self.rows()],
+            "rows": [row_json(row) for row in self.rows()],
             "differences": [
-                {"values": dict(d.labels), "baseline": dict(d.baseline), "model": d.model, "groups": _json(d.groups)}
+                {
+                    "values": dict(d.labels),
+                    "baseline": dict(d.baseline),
+                    "model": d.model,
+                    "groups": groups_json(d.groups),
+                }
                 for d in self.differences()
             ],
-            "cells": [_cell_json(cell) for cell in self.cells],
+            "cells": [cell_json(cell) for cell in self.cells],
         }
 
     @classmethod
@@ -180,23 +187,28 @@ class Ablation:
         """The ablation that `to_json` wrote; rows and differences follow from the cells.
 
         Raises:
-            UserError: another schema, or parts are missing.
+            UserError: another schema, parts are missing, or they are not what they should be.
         """
         if not isinstance(obj, Mapping) or obj.get("schema") != SCHEMA:
             got = obj.get("schema") if isinstance(obj, Mapping) else type(obj).__name__
             raise UserError(f"{FILE} has schema {got!r}, wanted {SCHEMA}; run condistill ablate again")
         try:
             cells = tuple(
-                CellResult(c["name"], dict(c["values"]), c["seed"],
-                           tuple(map(ModelResult.from_json, c["models"])), c["train_seconds"])
-                for c in obj["cells"]
+                CellResult(**cell_fields(one, f"{FILE}: cells[{k}]"))
+                for k, one in enumerate(listed(obj["cells"], FILE))
+            )
+            axes = {key: texts(labels, f"{FILE}: axes.{key}") for key, labels in mapping(obj["axes"], FILE).items()}
+            found = cls(
+                text(obj["recipe"], f"{FILE}: recipe"), texts(obj["overrides"], f"{FILE}: overrides"), axes,
+                tuple(whole(seed, f"{FILE}: seeds") for seed in listed(obj["seeds"], f"{FILE}: seeds")), cells,
+                optional(ModelResult.from_json, obj["teacher"], f"{FILE}: teacher"),
+                optional(checked_protocol, obj["protocol"], f"{FILE}: protocol"),
+                texts(obj["machines"], f"{FILE}: machines"),
             )  # fmt: skip
-            teacher = ModelResult.from_json(obj["teacher"]) if obj["teacher"] else None
-            axes = {key: tuple(labels) for key, labels in obj["axes"].items()}
-            return cls(obj["recipe"], tuple(obj["overrides"]), axes, tuple(obj["seeds"]), cells, teacher,
-                       obj["protocol"], tuple(obj["machines"]))  # fmt: skip
-        except (KeyError, TypeError, AttributeError) as error:
+            refuse_misfits(found)
+        except (KeyError, IndexError) as error:
             raise UserError(f"{FILE} is incomplete (at {error}); run condistill ablate again") from error
+        return found
 
     @classmethod
     def load(cls, folder: str | Path) -> Ablation:
@@ -242,27 +254,3 @@ def _by_time(models: Sequence[ModelResult]) -> dict[str, dict[str, list[tuple[fl
                 rows = zip(score.by_time, zip(*levels, strict=True), strict=True)
                 found.setdefault(group, {})[name] = [(level["u"], over_seeds(values)) for level, values in rows]
     return found
-
-
-def _json(groups: Spreads) -> dict[str, Any]:
-    return {group: {name: one.to_json() for name, one in by_name.items()} for group, by_name in groups.items()}
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    groups = _json(row.groups)
-    for group, by_name in row.by_time.items():
-        for name, levels in by_name.items():
-            groups[group][name]["by_time"] = [{"u": u, **spread.to_json()} for u, spread in levels]
-    return {"values": dict(row.labels), "model": row.model, "seeds": list(row.seeds), "groups": groups,
-            "parameters": row.parameters, "macs": None if row.macs is None else dict(row.macs)}  # fmt: skip
-
-
-def _cell_json(cell: CellResult) -> dict[str, Any]:
-    return {
-        "name": cell.name,
-        "values": dict(cell.labels),
-        "seed": cell.seed,
-        "done": bool(cell.models),
-        "train_seconds": cell.train_seconds,
-        "models": [model.to_json() for model in cell.models],
-    }

@@ -8,38 +8,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError, unknown_name
+from condistill.evaluate.protocol_record import DECIDES, checked_protocol, protocol_hash
 from condistill.files import read_json
+from condistill.reading import listed, mapping, number, optional, text, whole
 
 SCHEMA = 1
-
-# what must be equal for numbers to stand in one column; what an older record does not say is as good as None
-_DECIDES = (
-    "name", "seeds", "call", "n", "prompts", "teacher", "judge", "reference", "scheduler", "scheduler_config", "image",
-    "backbones",
-)  # fmt: skip
-
-
-def protocol_hash(protocol: Mapping[str, Any]) -> str:
-    """A hash of all in a protocol's record that decides the numbers; metrics, versions and machine are left out.
-
-    >>> protocol_hash({"n": {"all": 8}, "created": "today"}) == protocol_hash({"n": {"all": 8}})
-    True
-    """
-    # a backbone is its weights and its input, wherever the weights lay
-    networks = {
-        name: {key: value for key, value in about.items() if key != "weights"}
-        for name, about in (protocol.get("backbones") or {}).items()
-    }
-    decides = {**{key: protocol.get(key) for key in _DECIDES}, "backbones": networks}
-    return hashlib.sha256(json.dumps(decides, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,10 +46,17 @@ class Score:
         return {**plain, **{name: [dict(each) for each in part] for name, part in parts.items() if part}}
 
     @classmethod
-    def from_json(cls, obj: Mapping[str, Any]) -> Score:
+    def from_json(cls, obj: Any, where: str) -> Score:
         """The score that `to_json` wrote."""
-        by_time, by_tap = tuple(obj.get("by_time", ())), tuple(obj.get("by_tap", ()))
-        return cls(obj["value"], obj["low"], obj["high"], obj["n"], by_time, by_tap)
+        obj = mapping(obj, where)
+        value, low, high = (number(obj[key], f"{where}.{key}") for key in ("value", "low", "high"))
+        by_time, by_tap = (listed(obj.get(key, ()), f"{where}.{key}") for key in ("by_time", "by_tap"))
+        for level in (*by_time, *by_tap):
+            for key in ("value", "low", "high"):
+                number(mapping(level, where)[key], f"{where}, by noise level or tap, {key}")
+        for level in by_time:
+            number(level["u"], f"{where}.by_time.u")
+        return cls(value, low, high, whole(obj["n"], f"{where}.n"), tuple(by_time), tuple(by_tap))
 
 
 Groups = Mapping[str, Mapping[str, Score]]
@@ -80,8 +66,14 @@ def _groups_to_json(groups: Groups) -> dict[str, Any]:
     return {group: {name: score.to_json() for name, score in scores.items()} for group, scores in groups.items()}
 
 
-def _groups_from_json(obj: Mapping[str, Any]) -> Groups:
-    return {group: {name: Score.from_json(s) for name, s in scores.items()} for group, scores in obj.items()}
+def _groups_from_json(obj: Any, where: str) -> Groups:
+    return {
+        text(group, where): {
+            text(name, where): Score.from_json(score, f"{where}.{group}.{name}")
+            for name, score in mapping(scores, f"{where}.{group}").items()
+        }
+        for group, scores in mapping(obj, where).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -114,10 +106,19 @@ class ModelResult:
         }
 
     @classmethod
-    def from_json(cls, obj: Mapping[str, Any]) -> ModelResult:
+    def from_json(cls, obj: Any, where: str) -> ModelResult:
         """The model that `to_json` wrote."""
-        groups = _groups_from_json(obj["groups"])
-        return cls(obj["name"], groups, obj.get("parameters"), obj.get("macs"), obj.get("latency_seconds"))
+        obj = mapping(obj, where)
+        macs = optional(mapping, obj.get("macs"), f"{where}.macs")
+        for key, value in (macs or {}).items():
+            number(value, f"{where}.macs.{key}")
+        return cls(
+            text(obj["name"], f"{where}.name"),
+            _groups_from_json(obj["groups"], f"{where}.groups"),
+            optional(whole, obj.get("parameters"), f"{where}.parameters"),
+            macs,
+            optional(number, obj.get("latency_seconds"), f"{where}.latency_seconds"),
+        )
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,11 @@ class Comparison:
         return {"model": self.model, "baseline": self.baseline, "groups": _groups_to_json(self.groups)}
 
     @classmethod
-    def from_json(cls, obj: Mapping[str, Any]) -> Comparison:
+    def from_json(cls, obj: Any, where: str) -> Comparison:
         """The comparison that `to_json` wrote."""
-        return cls(obj["model"], obj["baseline"], _groups_from_json(obj["groups"]))
+        obj = mapping(obj, where)
+        model, baseline = (text(obj[key], f"{where}.{key}") for key in ("model", "baseline"))
+        return cls(model, baseline, _groups_from_json(obj["groups"], f"{where}.groups"))
 
 
 @dataclass(frozen=True)
@@ -182,27 +185,33 @@ class Results:
         }
 
     @classmethod
-    def from_json(cls, obj: Mapping[str, Any]) -> Results:
-        """The results in an object of schema 1.
+    def from_json(cls, obj: Any, where: str = "results") -> Results:
+        """The results in an object of schema 1; `where` it is, for messages.
 
         Raises:
-            UserError: another schema, or parts are missing.
+            UserError: another schema, parts are missing, or they are not what they should be.
         """
         if not isinstance(obj, Mapping) or obj.get("schema") != SCHEMA:
             got = obj.get("schema") if isinstance(obj, Mapping) else type(obj).__name__
-            raise UserError(f"results have schema {got!r}, wanted {SCHEMA}; evaluate again with this version")
+            raise UserError(f"{where} have schema {got!r}, wanted {SCHEMA}; evaluate again with this version")
         try:
-            models = tuple(ModelResult.from_json(m) for m in obj["models"])
-            comparisons = tuple(Comparison.from_json(c) for c in obj.get("comparisons", ()))
-            return cls(dict(obj["protocol"]), models, comparisons)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"results are incomplete (at {error}); evaluate again") from error
+            listing = listed(obj["models"], f"{where}: models")
+            models = tuple(ModelResult.from_json(m, f"{where}: models[{k}]") for k, m in enumerate(listing))
+            compared = listed(obj.get("comparisons", ()), f"{where}: comparisons")
+            comparisons = tuple(Comparison.from_json(c, f"{where}: comparisons[{k}]") for k, c in enumerate(compared))
+            protocol = checked_protocol(obj["protocol"], f"{where}: protocol")
+        except KeyError as error:
+            raise UserError(f"{where} are incomplete (at {error}); evaluate again") from error
+        if not models:
+            raise UserError(f"{where} are incomplete (no models); evaluate again")
+        return cls(protocol, models, comparisons)
 
     @classmethod
     def load(cls, path: str | Path) -> Results:
         """The results of a results.json, or of a run folder that holds one."""
         path = Path(path)
-        return cls.from_json(read_json(path / "results.json" if path.is_dir() else path))
+        path = path / "results.json" if path.is_dir() else path
+        return cls.from_json(read_json(path), str(path))
 
     def table(self) -> list[list[str]]:
         """Rows of text for a terminal, the header first: one row per model and group."""
@@ -228,7 +237,7 @@ def joined(results: Sequence[Results], names: Sequence[str]) -> Results:
     first = results[0]
     for name, other in zip(names, results, strict=True):
         if other.hash != first.hash:
-            differing = [key for key in _DECIDES if other.protocol.get(key) != first.protocol.get(key)]
+            differing = [key for key in DECIDES if other.protocol.get(key) != first.protocol.get(key)]
             raise UserError(
                 f"{names[0]} and {name} were measured by different protocols ({', '.join(differing)}); evaluate them "
                 "alike to put them into one table"

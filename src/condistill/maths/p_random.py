@@ -12,7 +12,6 @@ tensor([0.0067, 1.0000])
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -21,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condistill.dotted import imported
 from condistill.errors import UserError, unknown_name
 
 
@@ -201,7 +201,11 @@ def _made(name: str, options: Mapping[str, Any] | str) -> PRandom:
     if name in _FIXED and not options:
         return _FIXED[name]
     if "." in name:
-        return _imported(name, options if isinstance(options, Mapping) else {})
+        if isinstance(options, str):
+            raise UserError(
+                f"p_random {name!r} takes its parameters by name, got {options!r}; write {{name: ..., k: 1}}"
+            )
+        return _imported(name, options)
     if name not in _NAMED:
         raise unknown_name("p_random", name, [*_NAMED, *_FIXED])
     kind = _NAMED[name]
@@ -214,9 +218,7 @@ def _made(name: str, options: Mapping[str, Any] | str) -> PRandom:
         if key not in fields:
             raise unknown_name(f"parameter of p_random {name!r}", key, fields)
     try:
-        return kind(
-            **{k: tuple(map(float, v)) if isinstance(v, list | tuple) else float(v) for k, v in options.items()}
-        )
+        return kind(**{key: _numbers(value) for key, value in options.items()})
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -228,12 +230,21 @@ def _numbers(value: Any) -> float | tuple[float, ...]:
 
 
 def _imported(name: str, options: Mapping[str, Any]) -> PRandom:
-    module, _, attribute = name.rpartition(".")
+    found = imported("p_random", name)
+    make: Any = found
+    if not isinstance(found, type):
+        if options or not callable(found):
+            raise UserError(f"p_random {name!r} must be a function of u without parameters, or a class of such")
+        return make
+    # a recipe may come from anywhere: nothing is made by its name but what is a function of u, and of numbers alone
+    if not any("__call__" in base.__dict__ for base in found.__mro__):
+        raise UserError(f"p_random {name!r} is a class without __call__(u); give one that is a function of u")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"p_random {name!r} could not be imported: {error}") from error
-    return found(**options) if isinstance(found, type) or options else found
+        return make(**{key: _numbers(value) for key, value in options.items()})
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"p_random {name!r} does not take {dict(options)} ({error}); give numbers that it takes"
+        ) from error
 
 
 def describe(p: PRandom) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from condistill.errors import UserError
 from condistill.files import write_atomic, write_json
 from condistill.progress import Progress
+from condistill.reading import number
 from condistill.recipes.check import check
 from condistill.recipes.dump import refuse_others
 from condistill.recipes.grid import Axis, Cell, axis, cells
@@ -178,8 +179,11 @@ class Grid:
 
         if results is None:
             return CellResult(cell.name, cell.labels, cell.seed)
-        logs = [Log(file).rows()[-1] for file in self.folder(cell).rglob(LOG)]
-        return CellResult(cell.name, cell.labels, cell.seed, results.models[1:], sum(row["seconds"] for row in logs))
+        logs = [Log(file).rows()[-1:] for file in self.folder(cell).rglob(LOG)]
+        seconds = sum(
+            number(row.get("seconds"), f"{self.folder(cell)}, {LOG}: seconds") for rows in logs for row in rows
+        )
+        return CellResult(cell.name, cell.labels, cell.seed, results.models[1:], seconds)
 
 
 def _machine(protocol: Mapping[str, Any]) -> str:

@@ -105,6 +105,11 @@ def _check_corpus(spec: Any) -> None:
     holdout, mixture = spec.get("holdout"), spec.get("mixture")
     if isinstance(holdout, Mapping) and "regex" in holdout:
         regex_pattern(str(holdout["regex"]))
-    for below in (spec.get("source"), *(mixture if isinstance(mixture, list) else ())):
+    for below in (spec.get("source"), *(map(_unweighted, mixture) if isinstance(mixture, list) else ())):
         if below is not None:
             _check_corpus(below)
+
+
+def _unweighted(part: Any) -> Any:
+    """A part of a mixture without its weight."""
+    return {name: value for name, value in part.items() if name != "weight"} if isinstance(part, Mapping) else part

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
 from condistill.files import read_json, sha256, write_json
+from condistill.reading import json_lines
 from condistill.recipes.arms import Arm, arms
 from condistill.recipes.check import check
 from condistill.recipes.dump import claim
@@ -247,12 +248,8 @@ def is_trained(arm: Arm, out: Path) -> bool:
     saved, log = out / arm.folder / STUDENT / "model_index.json", out / arm.folder / LOG
     if not saved.is_file() or not log.is_file() or saved.stat().st_mtime_ns < log.stat().st_mtime_ns:
         return False
-    lines = log.read_text(encoding="utf-8").splitlines()
-    try:
-        last = json.loads(lines[-1]) if lines else {}
-    except json.JSONDecodeError:
-        return False
-    return last.get("event") == "end" and last.get("step") == arm.recipe.train.steps
+    rows = json_lines(log)
+    return bool(rows) and rows[-1].get("event") == "end" and rows[-1].get("step") == arm.recipe.train.steps
 
 
 def is_finished(recipe: Recipe, out: Path) -> bool:

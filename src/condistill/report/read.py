@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from condistill.errors import UserError
 from condistill.evaluate.results import Results
 from condistill.files import read_json
 from condistill.maths.randomise import Key
+from condistill.reading import json_lines, listed, mapping, number, optional, text, whole
 
 # the lines that the resolved recipe of a run folder begins with; they say nothing about how settings were chosen
 _WRITTEN_BY_US = ("the recipe of this run", "written by")
@@ -103,8 +103,9 @@ def _text(path: Path) -> str:
 def _recipe_value(recipe: str, key: str) -> str:
     """A string of the recipe; "" if the recipe cannot be read, since the page shows its text in any case."""
     try:
-        values = yaml.safe_load(recipe)
-    except yaml.YAMLError:
+        # every scalar a text, no tags, no merge keys: nothing that a hostile file could blow up
+        values = yaml.load(recipe, yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return ""
     value = values.get(key) if isinstance(values, Mapping) else None
     return value if isinstance(value, str) else ""
@@ -123,13 +124,9 @@ def _arms(folder: Path, main: str) -> tuple[ArmLog, ...]:
 
 def _log(name: str, path: Path) -> ArmLog | None:
     """The log, without the half line that a killed run may leave at the end."""
-    rows = []
-    for line in _text(path).splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        rows += [row] if isinstance(row, dict) else []
+    rows = json_lines(path)
+    for k, row in enumerate(rows):
+        _check_row(row, f"{path}, line {k + 1}")
     if not rows:
         return None
     by_event = {event: [row for row in rows if row.get("event") == event] for event in ("start", "step", "end")}
@@ -137,12 +134,39 @@ def _log(name: str, path: Path) -> ArmLog | None:
     return ArmLog(name, start[0], tuple(by_event["step"]), end[0])
 
 
+def _check_row(row: Mapping[str, Any], where: str) -> None:
+    """Nothing, if the page can show what a line of the log says.
+
+    Raises:
+        UserError: it cannot.
+    """
+    for key in ("step", "steps", "batch", "parameters"):
+        optional(whole, row.get(key), f"{where}: {key}")
+    for key in ("loss", "swap_rate", "samples_per_second", "seconds"):
+        optional(_number, row.get(key), f"{where}: {key}")
+    for key in ("terms", "taps"):
+        for name, value in mapping(row.get(key, {}), f"{where}: {key}").items():
+            optional(_number, value, f"{where}: {key}.{name}")
+    for key in ("by_time", "swap_rate_by_time"):
+        for entry in listed(row.get(key, ()), f"{where}: {key}"):
+            known = mapping(entry, f"{where}: {key}")
+            for name in ("low", "high"):
+                number(known.get(name), f"{where}: {key}.{name}")
+            for name in ("out", "feat", "p", "swapped", "n"):
+                optional(_number, known.get(name, 0), f"{where}: {key}.{name}")
+
+
+def _number(value: Any, where: str) -> float:
+    """A number that may be infinite or none, as a loss can be."""
+    return number(value, where, finite=False)
+
+
 def _pictures(folder: Path) -> Pictures | None:
     if not (folder / "index.json").exists():
         return None
     index = read_json(folder / "index.json")
     try:
-        groups = {str(group): list(keys) for group, keys in index["groups"].items()}
+        groups = {str(group): [_key(key) for key in keys] for group, keys in index["groups"].items()}
         models = {
             str(model): {str(group): [_data_uri(folder, name) for name in names] for group, names in by_group.items()}
             for model, by_group in index["models"].items()
@@ -152,11 +176,16 @@ def _pictures(folder: Path) -> Pictures | None:
     return Pictures(groups, models)
 
 
+def _key(key: Any) -> Key:
+    """The key of a sample, half surrogate pairs written as escapes."""
+    return key.encode(errors="backslashreplace").decode() if isinstance(key, str) else key
+
+
 def _data_uri(folder: Path, name: str) -> str:
     """The picture or sound as a data URI; only those that lie in the folder itself are read."""
-    path = folder / name
+    path = folder / text(name, str(folder / "index.json"))
     kind = _KINDS.get(path.suffix.lower())
-    if kind is None or path.name != name or path.resolve().parent != folder.resolve():
+    if kind is None or path.name != name or "\0" in name or path.resolve().parent != folder.resolve():
         raise UserError(f"{folder / 'index.json'} names {name!r}, which is no picture of this folder; evaluate again")
     if not path.is_file():
         return ""

@@ -108,7 +108,7 @@ def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: i
     config = clean(network.config)  # type: ignore[arg-type]
     if make is None:
         return None
-    with suppress(KeyError, TypeError):
+    with suppress(KeyError, TypeError, ValueError):
         return make(config, latent, tokens)
     return None
 

@@ -45,7 +45,7 @@ def load_config(where: str | Path) -> tuple[type, dict[str, Any]]:
     path = _config_file(where)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a JSON config: {str(error).splitlines()[0]}") from error
     name = config.get("_class_name") if isinstance(config, dict) else None
     if not isinstance(name, str):

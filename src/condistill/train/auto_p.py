@@ -42,8 +42,13 @@ def measured(p: PRandom, teacher: Any, cache: Any, *, before: Path) -> PRandom:
     if not isinstance(p, Auto) or p.values:
         return p
     for row in Log(before).rows():
-        asked = {"name": Auto.name, "power": p.power, "values": row.get("p_random", {}).get("values")}
-        if row.get("p_random") == asked and (row["teacher"], row["cache"]) == (teacher.hash, cache.manifest.id):
+        found = row.get("p_random")
+        asked = {
+            "name": Auto.name,
+            "power": p.power,
+            "values": found.get("values") if isinstance(found, dict) else None,
+        }
+        if found == asked and (row.get("teacher"), row.get("cache")) == (teacher.hash, cache.manifest.id):
             return p_random(asked)
     teacher.network.eval()
     levels = sensitivity(teacher, different_items(cache), spaces=["x0"])

@@ -15,6 +15,7 @@ from torch import Tensor
 from condistill.distill.losses import Terms
 from condistill.distill.step import Drawn
 from condistill.files import write_atomic
+from condistill.reading import json_lines, text, whole
 
 BINS = 10
 
@@ -89,7 +90,7 @@ class Log:
     def rewind(self, step: int) -> None:
         """Keeps the lines up to `step`; a line cut in half by a kill goes too."""
         if self.path.exists():
-            kept = [row for row in self.rows() if row.get("step", 0) <= step and row.get("event") != "end"]
+            kept = [row for row in self.rows() if row["step"] <= step and row["event"] != "end"]
             write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: Mapping[str, Any]) -> None:
@@ -99,11 +100,13 @@ class Log:
             file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """All whole lines."""
-        found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+        """All whole lines; the last one is left out where a kill cut it in half.
+
+        Raises:
+            UserError: another line is none of a log.
+        """
+        found = json_lines(self.path)
+        for k, row in enumerate(found):
+            text(row.get("event"), f"{self.path}, line {k + 1}: event")
+            whole(row.get("step"), f"{self.path}, line {k + 1}: step")
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,9 +78,16 @@ def test_callable_is_taken_as_it_is() -> None:
         ("exponential:fast", "must be numbers"),
         ("no_such_module.p", "could not be imported"),
         ("tabulated:2,3", "values in [0, 1]"),
+        ("./../x.y", "could not be imported"),
+        ({"name": "os.system", "command": "touch made"}, "a function of u without parameters"),
+        ({"name": "subprocess.Popen", "args": "touch made"}, "without __call__(u)"),
+        ({"name": "functools.partial", "func": "x"}, "does not take {'func': 'x'}"),
+        ("math.pi", "a function of u"),
     ],
 )
-def test_mistakes_are_named(spec: object, words: str) -> None:
+def test_mistakes_are_named(spec: object, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r".*") as error:
         p_random(spec)  # type: ignore[arg-type]
     assert words in str(error.value)
+    assert not list(tmp_path.iterdir())  # what a recipe names is not run

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from condistill.dotted import imported
 from condistill.errors import UserError, unknown_name
 from condistill.evaluate.results import Score
 from condistill.maths.distances import Gaussian, resamples
@@ -178,13 +179,9 @@ def metric(name: str) -> Metric:
 
 
 def _imported(name: str) -> Metric:
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"metric {name!r} could not be imported: {error}") from error
+    found = imported("metric", name)
     found = getattr(found, "METRIC", found)
-    made = found() if isinstance(found, type) else found
+    made = found() if isinstance(found, type) and hasattr(found, "compute") else found
     if not isinstance(made, Metric):
         raise UserError(f"metric {name!r} must have name, label, unit, higher_is_better, needs and compute(material)")
     return made

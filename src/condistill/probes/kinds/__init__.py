@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from condistill.cache.batch import Batch
+from condistill.dotted import imported
 from condistill.errors import UserError, unknown_name
 from condistill.maths.randomise import Key
 
@@ -124,12 +125,8 @@ def probe(name: str) -> Probe:
         if name not in probe_names():
             raise unknown_name("probe", name, probe_names())
         return importlib.import_module(f"{__name__}.{name}").PROBE
-    module, _, attribute = name.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"probe {name!r} could not be imported: {error}") from error
-    made = found() if isinstance(found, type) else found
+    found = imported("probe", name)
+    made = found() if isinstance(found, type) and hasattr(found, "ask") else found
     if not isinstance(made, Probe):
         raise UserError(f"probe {name!r} must have name, label, parts(material) and ask(material, advance)")
     return made
