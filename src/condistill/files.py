@@ -6,14 +6,17 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
+from condistill.owner import WORD, Owner, of_word
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,22 +36,102 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = _beside(path)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    with full_disk_said(path):
+        try:
+            yield temporary
+            _sync_file(temporary)
+            temporary.chmod(0o644)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes `path` when the block ends well; what stood there goes.
+
+    Every file in it is synchronised before. A kill between the two renames leaves no folder at `path`, never half of
+    one: whoever writes it says elsewhere, and later, that it is done.
+
+    Raises:
+        UserError: the disk is full; whatever stood at `path` is untouched.
+    """
+    path = Path(path)
+    temporary = _beside(path)
+    temporary.mkdir(parents=True)
+    with full_disk_said(path):
+        try:
+            yield temporary
+            for place, _, names in os.walk(temporary):
+                for name in names:
+                    _sync_file(Path(place, name))
+                _sync_folder(Path(place))
+            remove_folder(path)
+            os.rename(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Nothing is left of the folder `path`; it is gone at once, so that half of it is never taken for the whole."""
+    aside = _beside(path)
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise disk_full(path) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+# .NAME.OWNER.RANDOM.part, so that whoever comes later knows whether anybody is still writing it
+_PART = re.compile(rf"\..+\.({WORD})\.[0-9a-f]{{8}}\.part")
+_OLD_SECONDS = 24 * 3600.0
+
+
+def _beside(path: Path) -> Path:
+    word = Owner.of_this_process().word()
+    return path.with_name(f".{path.name}.{word}.{uuid.uuid4().hex[:8]}.part")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is one that a kill may have left where a file was being written.
+
+    >>> is_leftover(".a.json.7-123-0123abcd.89abcdef.part"), is_leftover("a.json")
+    (True, False)
+    """
+    return _PART.fullmatch(name) is not None
+
+
+def sweep(*folders: Path) -> int:
+    """How many temporary files and folders, directly in `folders`, were removed: those whose process is gone.
+
+    Those of another machine, whose processes cannot be looked at, go when they are a day old.
+    """
+    num_removed = 0
+    for folder in folders:
+        for path in list(folder.iterdir()) if folder.is_dir() else ():
+            found = _PART.fullmatch(path.name)
+            owner = of_word(found[1]) if found else None
+            if owner is not None and _is_left(path, owner):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                num_removed += 1
+    return num_removed
+
+
+def _is_left(path: Path, owner: Owner) -> bool:
+    try:
+        is_gone, age = owner.is_gone(), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return age > _OLD_SECONDS if is_gone is None else is_gone
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -57,6 +140,30 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# no space, no quota, and a file larger than the file system or `ulimit -f` allows
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# libraries report a full disk as an error of their own, with the system's words in it
+_FULL_WORDS = ("No space left", "Disk quota exceeded", "File too large", *(f"os error {code}" for code in _FULL))
+
+
+@contextmanager
+def full_disk_said(path: str | Path) -> Iterator[None]:
+    """A block in which a full disk, whoever notices it, is one clear error that names `path`.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        code = error.errno if isinstance(error, OSError) else None
+        if code in _FULL or (code is None and any(word in str(error) for word in _FULL_WORDS)):
+            raise disk_full(path) from error
+        raise
 
 
 def disk_full(path: str | Path) -> UserError:
@@ -101,13 +208,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapp
 
     whole = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        try:
-            save_file(whole, temporary, dict(metadata or {}))
-        except Exception as error:
-            # safetensors reports a full disk as its own error type, with the system's words in it
-            if "No space left" in str(error) or free_bytes(Path(path).parent) < MIB:
-                raise disk_full(path) from error
-            raise
+        save_file(whole, temporary, dict(metadata or {}))
     return Path(path)
 
 
@@ -122,6 +223,43 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file ({error})") from error
+
+
+def each_tensor(path: str | Path) -> Iterator[tuple[str, Tensor]]:
+    """(name, tensor) one by one, so that a file of any size needs the memory of its largest tensor.
+
+    Raises:
+        UserError: as `load_tensors`.
+    """
+    from safetensors import safe_open
+
+    names = tensor_names(path)
+    while names:
+        # opened anew now and then: what was mapped counts as used until the file is closed
+        with safe_open(str(path), framework="pt") as file:
+            num_bytes = 0
+            while names and num_bytes < 64 * MIB:
+                tensor = file.get_tensor(names[0])
+                num_bytes += tensor.nbytes
+                yield names.pop(0), tensor
+                del tensor
+
+
+def tensor_names(path: str | Path) -> list[str]:
+    """The names of the tensors in a safetensors file.
+
+    Raises:
+        UserError: as `load_tensors`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return list(file.keys())
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except (SafetensorError, OSError, ValueError) as error:

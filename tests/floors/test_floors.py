@@ -16,7 +16,10 @@ SRC = Path(__file__).parents[2] / "src" / "condistill"
 FILES = sorted(SRC.rglob("*.py"))
 
 FLOORS = [
-    ("maths", "dotted", "errors", "files", "reading", "progress", "callable_package", "versions", "torchvision_ops"),
+    (
+        *("maths", "dotted", "errors", "files", "lock", "memory", "owner", "progress", "reading", "stopping"),
+        *("callable_package", "versions", "torchvision_ops"),
+    ),
     ("corpus", "cache"),
     ("teacher", "world"),
     ("students", "distill", "generate"),

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import Any
+from collections.abc import Sequence
 
 from typer.exceptions import Exit, TyperException
 
 from condistill.cli.app import build, verb_names
 from condistill.cli.stopping import Stopped
 from condistill.errors import UserError, nearest
+from condistill.memory import advising
+from condistill.stopping import interrupting
 
 DONE, BUG, MISTAKE, STOPPED = 0, 1, 2, 130
 
@@ -31,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _quiet_libraries()
     try:
-        with _terminated_like_interrupted():
+        with interrupting(), advising("ask for less at once: a smaller batch, fewer items or a smaller size"):
             return _run(list(sys.argv[1:] if argv is None else argv))
     except Stopped as stopped:
         return _fail(f"stopped; {stopped}", STOPPED)
@@ -114,23 +112,6 @@ def _of_the_system(error: OSError) -> str | None:
     if error.errno == errno.ENAMETOOLONG:
         return "a file name is too long; choose a shorter one"
     return None
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does: with what is finished kept."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before: Any = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _quiet_libraries() -> None:

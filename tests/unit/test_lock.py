@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from condistill.recipes import lock
-from condistill.recipes.lock import Lock, held
+from condistill import lock
+from condistill.lock import Lock, held
 
 
 def test_only_one_has_it_until_it_is_released(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_only_one_has_it_until_it_is_released(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "a.lock"
-    code = f"from condistill.recipes.lock import Lock; import os; assert Lock({str(path)!r}).take(); os._exit(0)"
+    code = f"from condistill.lock import Lock; import os; assert Lock({str(path)!r}).take(); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert path.exists()
     one = Lock(path)

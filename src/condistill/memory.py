@@ -1,0 +1,52 @@
+"""Memory that ran out: how to tell, and what to do next.
+
+>>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
+(True, False)
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from condistill.errors import UserError
+
+# as the allocators of torch, of C++ and of the drivers say it; they raise plain RuntimeErrors
+_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, on the processor or on an accelerator."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(word in str(error).lower() for word in _WORDS)
+
+
+def room_made() -> None:
+    """Gives back to the system what is kept for later, so that the next try has it."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """A block in which running out of memory is one clear error.
+
+    Args:
+        advice: which setting to change, as "set data.batch lower (16 now)".
+
+    Raises:
+        UserError: memory ran out.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"out of memory; nothing finished is lost: {advice}") from error
