@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from condistill.cache import Cache, Manifest
+from condistill.cache.store import MANIFEST
 from condistill.callable_package import make_callable
 from condistill.errors import UserError
-from condistill.files import require_free
+from condistill.files import require_free, sweep
+from condistill.lock import alone, waited_for
 from condistill.maths.draws import integers, numbers
 from condistill.maths.randomise import Key
+from condistill.memory import advising
 from condistill.progress import Progress
 from condistill.versions import versions
 
@@ -83,20 +86,34 @@ def generate(
         noise={**teacher.noise_path.describe(), "scheduler": type(teacher.scheduler).__name__},
         versions=versions(),
     )
-    item_bytes = int(np.prod(teacher.latent_shape)) * DTYPES[dtype].itemsize
-    cache = Cache.create(out, manifest, items, seeds)
-    if repair:
-        cache.repair()
-    missing = list(cache.missing())
-    require_free(out, sum(len(range(plan.start, plan.stop)) for plan in missing) * item_bytes, "D")
-    made = total - sum(plan.stop - plan.start for plan in missing)
-    with Progress("making D", total, unit="images", done=made, enabled=progress and bool(missing)) as bar:
-        for plan in missing:
-            latents, bound = _shard(
-                teacher, items[plan.start : plan.stop], seeds[plan.start : plan.stop], call, batch, bar
-            )
-            cache.write_shard(plan.number, latents.to(DTYPES[dtype]), bound)
+    if repair or not _is_whole(Path(out), manifest, items, seeds):
+        # a folder that is whole is only read: it may be read-only, or in use by others
+        with alone(out, waited_for), advising(f"set data.batch lower ({batch} now); it changes the last bits at most"):
+            cache = Cache.create(out, manifest, items, seeds)
+            sweep(cache.folder)
+            if repair:
+                cache.repair()
+            _fill(cache, teacher, items, seeds, batch=batch, progress=progress)
     return Cache.open(out, teacher_hash=teacher.hash)
+
+
+def _is_whole(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequence[int]) -> bool:
+    """Whether the folder holds this very cache with nothing missing."""
+    return (out / MANIFEST).exists() and not Cache.create(out, manifest, items, seeds).missing()
+
+
+def _fill(
+    cache: Cache, teacher: Any, items: Sequence[Key], seeds: Sequence[int], *, batch: int, progress: bool
+) -> None:
+    """Makes the shards that are missing."""
+    missing, total, dtype = cache.missing(), len(cache), DTYPES[cache.manifest.dtype]
+    lacking = sum(plan.stop - plan.start for plan in missing)
+    require_free(cache.folder, lacking * int(np.prod(teacher.latent_shape)) * dtype.itemsize, "D")
+    with Progress("making D", total, unit="images", done=total - lacking, enabled=progress and bool(missing)) as bar:
+        for plan in missing:
+            some = slice(plan.start, plan.stop)
+            latents, bound = _shard(teacher, items[some], seeds[some], cache.manifest.call, batch, bar)
+            cache.write_shard(plan.number, latents.to(dtype), bound)
 
 
 def _shard(

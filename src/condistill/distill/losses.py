@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -79,6 +79,10 @@ class Terms:
     output: Float[Tensor, " b"]
     taps: Mapping[str, Float[Tensor, " b"]] = field(default_factory=dict)
     task: Float[Tensor, " b"] | None = None
+
+    def without_graph(self) -> Terms:
+        """The same without what the backward pass needs."""
+        return replace(self, loss=self.loss.detach())
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ class ByGap(Uniform):
     def settle(self, gather: Callable[[Tensor], Tensor]) -> None:
         """Folds the errors of one step into the gaps, sample by sample in their order."""
         met = gather(torch.cat(self._met)).double().cpu().numpy()
-        met, self._met = met[met[:, 0] >= 0], []
+        # a step that is not finite, and skipped, says nothing about its keys
+        met, self._met = met[(met[:, 0] >= 0) & np.isfinite(met[:, 2])], []
         rows, errors = met[:, 0].astype(int), met[:, 2]
         bins = np.minimum((met[:, 1] * _BINS).astype(int), _BINS - 1)
         for k in np.unique(bins):

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
 from condistill.files import write_atomic, write_json
+from condistill.lock import POLL_SECONDS, Lock, held
 from condistill.progress import Progress
 from condistill.reading import number
 from condistill.recipes.check import check
 from condistill.recipes.dump import refuse_others
+from condistill.recipes.finished import LOG, RESULTS, is_finished
 from condistill.recipes.grid import Axis, Cell, axis, cells
-from condistill.recipes.lock import POLL_SECONDS, Lock, held
-from condistill.recipes.run import LOG, RESULTS, Run, is_finished
+from condistill.recipes.run import Run
 
 if TYPE_CHECKING:
     from condistill.evaluate.ablation import Ablation, CellResult

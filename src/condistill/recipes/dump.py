@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError
-from condistill.files import write_atomic
+from condistill.files import is_leftover, write_atomic
+from condistill.lock import NAME as LOCK
 from condistill.recipes import strict_yaml
 from condistill.recipes.load import FILE
 from condistill.recipes.schema import Recipe, checked
@@ -25,6 +26,8 @@ MAY_CHANGE = (
     "train.checkpoint_every",
     "train.keep_checkpoints",
     "train.micro_batch",
+    "train.auto_batch",
+    "train.skip_not_finite",
     "data.batch",
     "data.cache",
 )
@@ -103,7 +106,7 @@ def refuse_others(out: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder for the run with --out")
     if not file.exists():
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and not all(is_ours(path.name) for path in out.iterdir()):
             raise UserError(
                 f"{out} is not empty and no run folder (no {FILE}); nothing was touched, choose another --out"
             )
@@ -119,13 +122,17 @@ def refuse_others(out: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     return changed
 
 
+def is_ours(name: str) -> bool:
+    """Whether a file of this name is a lock, or what a kill left of a file that was being written."""
+    return name == LOCK or is_leftover(name)
+
+
 def _unprefixed(key: str) -> str:
     return ".".join(key.split(".")[2:]) if key.startswith("compare.") else key
 
 
 def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
-    shown = [f"{key}: {_short(old)} there, {_short(new)} here" for key, (old, new) in list(changed.items())[:4]]
-    return "; ".join(shown + ([f"and {len(changed) - 4} more"] if len(changed) > 4 else []))
+    return "; ".join(f"{key}: {_short(old)} -> {_short(new)}" for key, (old, new) in changed.items())
 
 
 def _short(value: Any) -> str:

@@ -6,20 +6,19 @@ Every stage looks first whether it is done and then says so, so that calling it 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
-from condistill.files import read_json, sha256, write_json
-from condistill.reading import json_lines
+from condistill.files import sweep, write_json
+from condistill.lock import alone
 from condistill.recipes.arms import Arm, arms
 from condistill.recipes.check import check
-from condistill.recipes.dump import claim
+from condistill.recipes.dump import claim, refuse_others
+from condistill.recipes.finished import LOG, RESULTS, STUDENT, inputs, inputs_of, is_trained
 from condistill.recipes.schema import Recipe
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from condistill.students import StudentPlan
     from condistill.teacher import Teacher
 
-RESULTS, REPORT, LOG, STUDENT = "results.json", "report.html", "log.jsonl", "student"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,17 @@ class Run:
         store: Path | None = None,
     ):
         check(recipe)
-        self.recipe, self.out, self.progress = recipe, claim(out, recipe, comments=comments), progress
+        refuse_others(Path(out), recipe)  # before a lock is put into a folder that is none of ours
+        with alone(out):
+            claim(out, recipe, comments=comments)
+            sweep(Path(out), Path(out) / "samples")
+        self.recipe, self.out, self.progress = recipe, Path(out), progress
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
         self._say, self._store = say, store
         self._made: Cache | None = None
         self.students: dict[str, Teacher] = {}  # made already, not yet trained
+        self._made_anew = False  # something that the report shows
 
     @cached_property
     def teacher(self) -> Teacher:
@@ -104,21 +108,22 @@ class Run:
         if isinstance(prompts, Holdout):
             self._say(f"prompts: {prompts.report}")
         keys = [prompts[k] for k in range(len(prompts))]
-        return generate(
-            self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,
-            call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
-            progress=self.progress,
-        )  # fmt: skip
+        with alone(self.out):
+            return generate(
+                self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,
+                call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
+                progress=self.progress,
+            )  # fmt: skip
 
     def train(self) -> dict[str, Path]:
         """Arm -> the folder of its trained student."""
-        done = {arm.name: is_trained(arm, self.out) for arm in self.arms}
-        for arm in self.arms:
-            if done[arm.name]:
-                self._skip(_student(arm), f"trained to {arm.recipe.train.steps} steps")
-            else:
-                self._say(f"{_student(arm)}: {_described(arm.recipe)}")
-                self._train(arm)
+        with alone(self.out):
+            for arm in self.arms:
+                if is_trained(arm, self.out):
+                    self._skip(_student(arm), f"trained to {arm.recipe.train.steps} steps")
+                else:
+                    self._say(f"{_student(arm)}: {_described(arm.recipe)}")
+                    self._train(arm)
         return {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
 
     def data(self) -> Cache:
@@ -129,7 +134,7 @@ class Run:
     def _train(self, arm: Arm) -> None:
         from condistill.train import distill
 
-        recipe = arm.recipe
+        recipe, self._made_anew = arm.recipe, True
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
         cache = self.data()
         student = self.students.pop(arm.name, None) or make_student(recipe, self.teacher, cache)
@@ -147,10 +152,11 @@ class Run:
         wanted = self.recipe.evaluate
         if wanted is None:
             return None
-        inputs = _inputs(self.recipe, self.arms, self.out)
-        if _inputs_of(self.out / RESULTS) == inputs:
+        made_from = inputs(self.recipe, self.arms, self.out)
+        if inputs_of(self.out / RESULTS) == made_from:
             self._skip("evaluation", RESULTS)
             return Results.load(self.out)
+        self._made_anew = True
         students = {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
         for name, folder in students.items():
             if not (folder / "model_index.json").is_file():
@@ -165,7 +171,7 @@ class Run:
             reference=wanted.reference, backbones=wanted.backbones, latency=wanted.latency, progress=self.progress,
             store=self._store,
         )  # fmt: skip
-        results = dataclasses.replace(results, protocol={**results.protocol, "inputs": inputs})
+        results = dataclasses.replace(results, protocol={**results.protocol, "inputs": made_from})
         write_json(self.out / RESULTS, results.to_json())
         return results
 
@@ -181,16 +187,18 @@ class Run:
         page = self.out / REPORT
         shown = [self.out / RESULTS, *(self.out / arm.folder / LOG for arm in self.arms)]
         times = [file.stat().st_mtime_ns for file in shown if file.exists()]
-        if page.exists() and times and page.stat().st_mtime_ns >= max(times):
+        # the clock may have been set back since the page was written
+        if not self._made_anew and page.exists() and times and page.stat().st_mtime_ns >= max(times):
             self._skip("report", REPORT)
             return page
         return report_run(self.out)
 
     def all(self) -> Finished:
         """Cache, students, evaluation and report."""
-        students = self.train()
-        results = self.evaluate()
-        return Finished(self.out, students, results, self.report(), tuple(self.done_before))
+        with alone(self.out):
+            students = self.train()
+            results = self.evaluate()
+            return Finished(self.out, students, results, self.report(), tuple(self.done_before))
 
     def _skip(self, stage: str, how: str) -> None:
         self.done_before.append(stage)
@@ -243,23 +251,6 @@ def run(
     return Run(recipe, out, say=say, progress=progress).all()
 
 
-def is_trained(arm: Arm, out: Path) -> bool:
-    """Whether the arm's student is saved with all of its steps."""
-    saved, log = out / arm.folder / STUDENT / "model_index.json", out / arm.folder / LOG
-    if not saved.is_file() or not log.is_file() or saved.stat().st_mtime_ns < log.stat().st_mtime_ns:
-        return False
-    rows = json_lines(log)
-    return bool(rows) and rows[-1].get("event") == "end" and rows[-1].get("step") == arm.recipe.train.steps
-
-
-def is_finished(recipe: Recipe, out: Path) -> bool:
-    """Whether all students are trained and their scores are those of these students; nothing is loaded."""
-    every = arms(recipe)
-    if not all(is_trained(arm, out) for arm in every):
-        return False
-    return recipe.evaluate is None or _inputs_of(out / RESULTS) == _inputs(recipe, every, out)
-
-
 def _student(arm: Arm) -> str:
     return arm.name if arm.name == "student" else f"student {arm.name}"
 
@@ -268,24 +259,3 @@ def _described(recipe: Recipe) -> str:
     name = recipe.p_random.get("name") if isinstance(recipe.p_random, dict) else recipe.p_random
     spec = recipe.student.spec if isinstance(recipe.student.spec, str) else "own spec"
     return f"{spec}, {recipe.student.init} weights, p_random {name}, {recipe.train.steps} steps"
-
-
-def _folder_hash(folder: Path) -> str:
-    files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
-    parts = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _inputs(recipe: Recipe, every: Sequence[Arm], out: Path) -> dict[str, str]:
-    """What the scores depend on, as hashes: the evaluation's settings and every student's files."""
-    assert recipe.evaluate is not None
-    settings = {"teacher": recipe.teacher.model_dump(), "evaluate": recipe.evaluate.model_dump()}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    return {"settings": digest} | {arm.name: _folder_hash(out / arm.folder / STUDENT) for arm in every}
-
-
-def _inputs_of(results: Path) -> Any:
-    try:
-        return read_json(results)["protocol"]["inputs"]
-    except (UserError, KeyError, TypeError):
-        return None

@@ -107,6 +107,8 @@ class TrainSection(Section):
     steps: PositiveInt
     batch: PositiveInt = 256
     micro_batch: PositiveInt | None = None
+    auto_batch: bool = False
+    skip_not_finite: Annotated[int, Field(ge=0)] = 0
     lr: Annotated[float, Field(gt=0)] = 5e-5
     lr_schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0

@@ -17,17 +17,18 @@ from torch import nn
 from condistill.cache import Cache
 from condistill.cache.values import named, plain
 from condistill.distill.losses import LossWeights, check_task
-from condistill.distill.projections import Pupil
 from condistill.distill.step import Method, bare
 from condistill.distill.swap import swap_of
 from condistill.errors import UserError, unknown_name
+from condistill.files import atomic_folder
+from condistill.lock import alone
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
 from condistill.students.meta import clean
+from condistill.train.arm import Arm, arms_of, log_names
 from condistill.train.auto_p import measured
 from condistill.train.log import Log
-from condistill.train.loop import Arm, train
-from condistill.train.optim import adamw
+from condistill.train.loop import Trained, train
 from condistill.train.options import FREE_TO_CHANGE, TrainOptions
 
 
@@ -105,7 +106,7 @@ def distill(
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
         wanted = dataclasses.replace(wanted, p_null=0.0)
     method = Method(
-        p_random=measured(p_random_of(p_random), teacher, opened, before=Path(out) / _logs(students)[0]),
+        p_random=measured(p_random_of(p_random), teacher, opened, before=Path(out) / log_names(students)[0]),
         corpus=whole_corpus(corpus, opened),
         weights=weights,
         p_null=wanted.p_null,
@@ -115,21 +116,22 @@ def distill(
     )
     method.swap.begin(teacher, method.corpus)
     accelerator = _accelerator(teacher, wanted)
-    arms = _arms(students, opened, wanted, weights, accelerator, Path(out))
-    done = train(
-        teacher,
-        arms,
-        opened,
-        method=method,
-        options=wanted,
-        accelerator=accelerator,
-        network=asked_network(teacher, wanted),
-        settings=_settings(teacher, students, opened, method, wanted),
-        folder=Path(out),
-        progress=progress,
-    )
-    _save(arms, wanted, accelerator, Path(out))
-    return Result(student=students[0], students=tuple(students), folder=Path(out), steps=done)
+    arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
+    with alone(out):
+        done = train(
+            teacher,
+            arms,
+            opened,
+            method=method,
+            options=wanted,
+            accelerator=accelerator,
+            network=asked_network(teacher, wanted),
+            settings=_settings(teacher, students, opened, method, wanted),
+            folder=Path(out),
+            progress=progress,
+        )
+        _save(arms, done, wanted, accelerator, Path(out))
+    return Result(student=students[0], students=tuple(students), folder=Path(out), steps=done.steps)
 
 
 def _options(steps: int, batch: int, given: Mapping[str, Any]) -> TrainOptions:
@@ -140,15 +142,18 @@ def _options(steps: int, batch: int, given: Mapping[str, Any]) -> TrainOptions:
     return TrainOptions(steps=steps, batch=batch, **given)
 
 
-def _save(arms: Sequence[Arm], options: TrainOptions, accelerator: Any, out: Path) -> None:
-    """Puts the weights that are to be kept into the students and writes their pipeline folders."""
+def _save(arms: Sequence[Arm], done: Trained, options: TrainOptions, accelerator: Any, out: Path) -> None:
+    """Puts the weights that are to be kept into the students and writes their pipeline folders, whole or not at all."""
     for k, arm in enumerate(arms):
         network = bare(arm.pupil).network
         if options.save == "ema":
             arm.ema.copy_to(network.parameters())
         network.eval()
         if accelerator.is_main_process:
-            arm.student.save(out / "students" / str(k) if len(arms) > 1 else out / "student")
+            with atomic_folder(out / "students" / str(k) if len(arms) > 1 else out / "student") as folder:
+                arm.student.save(folder)
+            # last, because this line vouches for the student's folder
+            arm.log.write({"event": "end", "step": done.steps, "seconds": done.seconds})
     accelerator.wait_for_everyone()
 
 
@@ -214,42 +219,6 @@ def _accelerator(teacher: Any, options: TrainOptions) -> Any:
     AcceleratorState._reset_state()
     on_cpu = teacher.device.type == "cpu"
     return Accelerator(mixed_precision=options.precision, cpu=on_cpu)
-
-
-def _arms(
-    students: Sequence[Any], cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, out: Path
-) -> list[Arm]:
-    return [
-        _arm(k, student, cache, options, weights, accelerator, Log(out / name))
-        for k, (student, name) in enumerate(zip(students, _logs(students), strict=True))
-    ]
-
-
-def _logs(students: Sequence[Any]) -> list[str]:
-    return ["log.jsonl"] if len(students) == 1 else [f"log-{k}.jsonl" for k in range(len(students))]
-
-
-def _arm(
-    index: int, student: Any, cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Log
-) -> Arm:
-    from diffusers.training_utils import EMAModel
-
-    network = student.network
-    network.requires_grad_(True)
-    if options.gradient_checkpointing:
-        network.enable_gradient_checkpointing()
-    if options.channels_last:
-        network.to(memory_format=torch.channels_last)
-    pairs = student.plan.taps if weights.feature and student.plan is not None else ()
-    if weights.feature and not pairs:
-        raise UserError("this student has no feature taps; give a student made by teacher.student(), or loss feature=0")
-    weights.check_taps([pair.teacher for pair in pairs])
-    asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
-    pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
-    # from the initialised student, not from a random one
-    ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
-    wrapped, optimizer = accelerator.prepare(pupil, adamw(pupil, options))
-    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log)
 
 
 def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from condistill.distill.losses import Terms
 from condistill.distill.step import Drawn
-from condistill.files import write_atomic
+from condistill.files import full_disk_said, write_atomic
 from condistill.reading import json_lines, text, whole
 
 BINS = 10
@@ -33,14 +33,47 @@ class Meter:
 
     def add(self, terms: Terms, drawn: Drawn) -> None:
         """One micro-batch's terms and draws; nothing is computed here."""
-        # without the graph, and without the noise: a line may be many steps away
-        self._terms.append(replace(terms, loss=terms.loss.detach()))
+        # without the noise: a line may be many steps away
+        self._terms.append(terms.without_graph())
         self._draws.append((drawn.u, drawn.p, drawn.keys.swapped))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was added since the last line, as a checkpoint holds it; empty where nothing was."""
+        if not self._terms:
+            return {}
+        columns = {"output": [terms.output for terms in self._terms]}
+        for k, name in enumerate(self._terms[0].taps):  # numbered, because sums are taken in this order
+            columns[f"tap.{k:04d}.{name}"] = [terms.taps[name] for terms in self._terms]
+        if self._terms[0].task is not None:
+            columns["task"] = [terms.task for terms in self._terms if terms.task is not None]
+        columns |= {"u": [row[0] for row in self._draws], "p": [row[1] for row in self._draws]}
+        columns["swapped"] = [torch.from_numpy(row[2]) for row in self._draws]
+        sizes = torch.tensor([len(terms.output) for terms in self._terms])
+        whole = {name: torch.cat([part.detach().cpu() for part in parts]) for name, parts in columns.items()}
+        return {**whole, "loss": torch.stack([terms.loss.cpu() for terms in self._terms]), "sizes": sizes}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `tensors` gave, micro-batch by micro-batch."""
+        self.clear()
+        if not tensors:
+            return
+        sizes = tensors["sizes"].tolist()
+        parts = {name: value.split(sizes) for name, value in tensors.items() if name not in ("loss", "sizes")}
+        for k in range(len(sizes)):
+            taps = {name[9:]: parts[name][k] for name in sorted(parts) if name.startswith("tap.")}
+            task = parts["task"][k] if "task" in parts else None
+            self._terms.append(Terms(tensors["loss"][k], parts["output"][k], taps, task))
+            self._draws.append((parts["u"][k], parts["p"][k], parts["swapped"][k].numpy()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added."""
+        return not self._terms
 
     @property
     def loss(self) -> float:
         """The mean loss."""
-        return float(torch.stack([terms.loss.float() for terms in self._terms]).mean())
+        return float(torch.stack([terms.loss.float().cpu() for terms in self._terms]).mean())
 
     def means(self) -> dict[str, Any]:
         """terms, taps, by_time, swap_rate and swap_rate_by_time, as plain numbers."""
@@ -87,17 +120,29 @@ class Log:
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
-    def rewind(self, step: int) -> None:
-        """Keeps the lines up to `step`; a line cut in half by a kill goes too."""
-        if self.path.exists():
-            kept = [row for row in self.rows() if row["step"] <= step and row["event"] != "end"]
-            write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+    def begin(self, first: Mapping[str, Any], *, step: int) -> None:
+        """Keeps the lines up to `step`, the first of which is `first` if there was none.
+
+        What a killed process wrote after its last checkpoint goes, and a line that the kill cut in half.
+        """
+        rows = [row for row in self.rows() if step and row.get("step", 0) <= step and row.get("event") != "end"]
+        rows = rows if rows and rows[0].get("event") == "start" else [dict(first), *rows]
+        write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Appends one line and hands it to the system."""
+        """Appends one line and hands it to the system.
+
+        Raises:
+            UserError: the disk is full.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
+        with full_disk_said(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def sync(self) -> None:
+        """Puts the lines on the disk, so that a checkpoint is never newer than its log."""
+        with open(self.path, "rb+") as file:
+            os.fsync(file.fileno())
 
     def rows(self) -> list[dict[str, Any]]:
         """All whole lines; the last one is left out where a kill cut it in half.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -50,10 +50,28 @@ def optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
     return {f"{index}.{name}": torch.as_tensor(value) for index, row in state.items() for name, value in row.items()}
 
 
-def load_optimizer_tensors(optimizer: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for path, value in tensors.items():
+@torch.no_grad()
+def restore_optimizer(optimizer: Any, found: Iterable[tuple[str, Tensor]]) -> None:
+    """Puts back what `optimizer_tensors` gave, tensor by tensor: torch's own way holds all of it twice."""
+    inner = getattr(optimizer, "optimizer", optimizer)  # inside accelerate's
+    owners = [(group, p) for group in inner.param_groups for p in group["params"]]
+    inner.state.clear()
+    for path, value in found:
         index, _, name = path.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        group, parameter = owners[int(index)]
+        stays = name == "step" and not (group.get("fused") or group.get("capturable"))
+        inner.state[parameter][name] = value.clone() if stays else value.to(parameter.device, copy=True)
+
+
+def scaler_tensors(scaler: Any) -> dict[str, Tensor]:
+    """What the gradient scaler of fp16 has learned; empty where there is none."""
+    found = {} if scaler is None else scaler.state_dict()
+    names = ("scale", "_growth_tracker")
+    return {name: torch.tensor(float(found[name]), dtype=torch.float64) for name in names if name in found}
+
+
+def restore_scaler(scaler: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what `scaler_tensors` gave."""
+    if scaler is not None and tensors:
+        learned = {"scale": float(tensors["scale"]), "_growth_tracker": int(tensors["_growth_tracker"])}
+        scaler.load_state_dict(scaler.state_dict() | learned)

@@ -8,7 +8,15 @@ from typing import Literal
 from condistill.errors import UserError
 
 # may differ between two starts of one run: they do not change a single number of it
-FREE_TO_CHANGE = ("steps", "checkpoint_every", "keep_checkpoints", "log_every", "micro_batch")
+FREE_TO_CHANGE = (
+    "steps",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "log_every",
+    "micro_batch",
+    "auto_batch",
+    "skip_not_finite",
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,8 @@ class TrainOptions:
         steps: optimiser steps in all.
         batch: samples per step over all processes and micro-batches.
         micro_batch: samples per forward pass; None takes a process's whole share at once.
+        auto_batch: where memory runs out, halve the micro-batch and go on with the same step.
+        skip_not_finite: how many steps whose loss or gradient is not finite may be skipped in a run; the next stops it.
         lr: peak learning rate of AdamW.
         lr_schedule: "constant" or "cosine" (down to 0 at the last step), after `warmup_steps` of linear warm-up.
         betas, weight_decay: of AdamW.
@@ -37,6 +47,8 @@ class TrainOptions:
     steps: int
     batch: int = 256
     micro_batch: int | None = None
+    auto_batch: bool = False
+    skip_not_finite: int = 0
     lr: float = 5e-5
     lr_schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = 0
@@ -61,6 +73,8 @@ class TrainOptions:
                 raise UserError(f"train.{name} must be at least 1, got {getattr(self, name)}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UserError(f"train.micro_batch must be at least 1, got {self.micro_batch}")
+        if self.skip_not_finite < 0:
+            raise UserError(f"train.skip_not_finite must not be negative, got {self.skip_not_finite}")
         for name in ("ema", "p_null"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"train.{name} must be in [0, 1], got {getattr(self, name)}")

@@ -104,8 +104,7 @@ def test_a_run_folder_of_another_recipe(cli: Cli, pipeline: Path, tmp_path: Path
     before = (tmp_path / "run" / "recipe.yaml").read_bytes()
     said = cli("run", file, "train.lr=0.5", "--out", "run").error
     assert said == (
-        "run holds the run of another recipe (train.lr: 5e-05 there, 0.5 here); "
-        "nothing was touched, choose another --out"
+        "run holds the run of another recipe (train.lr: 5e-05 -> 0.5); nothing was touched, choose another --out"
     )
     assert (tmp_path / "run" / "recipe.yaml").read_bytes() == before
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["recipe.yaml"]

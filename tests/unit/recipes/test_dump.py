@@ -65,10 +65,10 @@ def test_more_steps_continue_the_run_and_are_written_down(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train": {"steps": 10, "lr": 0.5}}, "train.lr: 5e-05 there, 0.5 here"),
-        ({"p_random": "linear"}, "p_random: 'exponential' there, 'linear' here"),
-        ({"compare": {}}, r"compare.without: {'p_random': 0} there, None here"),
-        ({"data": {"prompts": ["a dog"]}}, r"data.prompts: \['a cat'\] there, \['a dog'\] here"),
+        ({"train": {"steps": 10, "lr": 0.5}}, "train.lr: 5e-05 -> 0.5"),
+        ({"p_random": "linear"}, "p_random: 'exponential' -> 'linear'"),
+        ({"compare": {}}, r"compare.without: {'p_random': 0} -> None"),
+        ({"data": {"prompts": ["a dog"]}}, r"data.prompts: \['a cat'\] -> \['a dog'\]"),
     ],
 )
 def test_another_recipe_is_refused_and_nothing_is_touched(changes: dict, said: str, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_run_that_goes_on_keeps_what_its_log_has(exact_teacher: Teacher, exact
     log.write_text(log.read_text().replace(str(values[3]), "0.123456"))
     with pytest.raises(UserError, match="other settings"):
         trained(exact_teacher, exact_cache, tmp_path / "parts", steps=6)
-    with pytest.raises(UserError, match=r"p_random.power: 1.0 then, 2.0 now"):
+    with pytest.raises(UserError, match=r"p_random.power: 1.0 -> 2.0"):
         trained(exact_teacher, exact_cache, tmp_path / "whole", steps=6, p_random="auto:2")
 
 

@@ -156,7 +156,7 @@ def test_training_lowers_the_loss(teacher: Teacher, cache: Cache, tmp_path: Path
 def test_another_recipe_in_the_folder_is_refused(teacher: Teacher, cache: Cache, tmp_path: Path) -> None:
     run(teacher, cache, tmp_path, steps=2)
     kept = (tmp_path / "log.jsonl").read_bytes()
-    with pytest.raises(UserError, match=r"p_random\.name: 'exponential' then, 'linear' now"):
+    with pytest.raises(UserError, match=r"p_random\.name: 'exponential' -> 'linear'"):
         run(teacher, cache, tmp_path, steps=4, p_random="linear")
     with pytest.raises(UserError, match=r"train\.lr"):
         run(teacher, cache, tmp_path, steps=4, lr=2e-3)
