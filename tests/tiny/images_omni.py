@@ -27,9 +27,6 @@ from tests.tiny.mmdits_late import qwen3_vl
 from tests.tiny.mmdits_qwen import z_image
 from tests.tiny.parts import processor
 
-# What a long key repeats, as one token: spelled in bytes it would be 5600 of them.
-_OFTEN = ("a quiet village by the sea at dawn with boats and gulls",)
-
 
 def z_image_omni(dtype: Any = torch.float32) -> Any:
     """Z-Image Omni: pictures as latents beside x_t and as tokens of a vision encoder."""
@@ -70,10 +67,10 @@ def qwen_image_21() -> Any:
         return diffusers.QwenImage21Pipeline(
             transformer=awake(transformer),
             vae=vae.eval(),
-            text_encoder=qwen3_vl(Qwen3VLForConditionalGeneration, *_OFTEN),
+            text_encoder=qwen3_vl(Qwen3VLForConditionalGeneration, texts.OFTEN),
             # Qwen's own, which would see pictures as well, needs torchvision.
             processor=LlavaProcessor(
-                processor(), texts.qwen_tokenizer(*_OFTEN, length=1024), chat_template=texts.TEMPLATE
+                processor(), texts.qwen_tokenizer(texts.OFTEN, length=1024), chat_template=texts.TEMPLATE
             ),
             scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
         )

@@ -66,13 +66,15 @@ def krea() -> Any:
         )
 
 
-def qwen3_vl(kind: Any = Qwen3VLModel, *more: str) -> Any:
+def qwen3_vl(kind: Any = Qwen3VLModel, *more: str, layers: int = 2) -> Any:
     """A Qwen 3 VL model; its tokenizer is Qwen's with `more` special tokens."""
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
-    text = {**texts.decoder_sizes(16), "vocab_size": len(texts.qwen_tokenizer(*more)), "rope_parameters": rope}
+    sizes = texts.decoder_sizes(16, layers=layers)
+    text = {**sizes, "vocab_size": len(texts.qwen_tokenizer(*more)), "rope_parameters": rope}
+    ids = dict(vision_start_token_id=3, vision_end_token_id=4, image_token_id=5, video_token_id=6)
     vision = dict(depth=1, hidden_size=16, intermediate_size=32, num_heads=2, out_hidden_size=16, patch_size=2)
     vision.update(num_position_embeddings=16, deepstack_visual_indexes=[0])
-    return kind(Qwen3VLConfig(text_config=text, vision_config=vision)).eval()
+    return kind(Qwen3VLConfig(text_config=text, vision_config=vision, **ids)).eval()
 
 
 def ernie() -> Any:

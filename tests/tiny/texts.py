@@ -44,6 +44,8 @@ CHAT = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
+# What a key repeats that is to be longer than all others, as one token: in bytes it is thousands.
+OFTEN = "a quiet village by the sea at dawn with boats and gulls"
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['content'] is string %}{{ m['content'] }}"
     "{% else %}{% for part in m['content'] %}{% if part['type'] == 'image' %}"

@@ -28,7 +28,7 @@ from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, experts, not_run, samplers, unheard
+from condistill.teacher.running import STEPS, NotRun, Runner, experts, not_run, samplers, unheard
 from condistill.teacher.steps import calls_at
 from condistill.teacher.timing import time_maps
 
@@ -58,7 +58,15 @@ def calibrate(
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline, component), **call}, upstream=None)
     runner.network.eval()
-    runner, some, filled = reached(runner, [tuple(keys)] if keys else None, small_first=small_first)
+    given = [tuple(keys)] if keys else None
+    try:
+        runner, some, filled = reached(runner, given, small_first=small_first)
+    except NotRun as error:
+        if STEPS in call or STEPS not in runner.call or STEPS not in str(error):
+            raise
+        # something else has to be as long as there are steps (a guidance scale for each), and fits the usual number
+        own = {name: value for name, value in runner.call.items() if name != STEPS}
+        runner, some, filled = reached(replace(runner, call=own), given, small_first=small_first)
     some = _same_negative(some)
     found, switched = _first_verified(runner, some)
     return replace(
@@ -231,7 +239,8 @@ def _time_range(runner: Runner, keys: Keys) -> tuple[float, float] | None:
         return None
     seen: dict[str, list[float]] = {}
     for name in twins:
-        other = replace(runner, component=name, blank=None, upstream=()).with_call(**{STEPS: RANGE_STEPS})
+        many = {STEPS: RANGE_STEPS} if STEPS in runner.call else {}
+        other = replace(runner, component=name, blank=None, upstream=()).with_call(**many)
         whole = other.run(two(runner, keys), mode="zeros", max_steps=2 * RANGE_STEPS)
         steps = {call.step for call in whole.calls}
         seen[name] = [t for k, t in enumerate(whole.times) if k in steps]
@@ -240,4 +249,4 @@ def _time_range(runner: Runner, keys: Keys) -> tuple[float, float] | None:
         return None
     below = [t for t in others if t < min(own)]
     above = [t for t in others if t > max(own)]
-    return (min(own) if below else 0.0, max(own) if above else float("inf"))
+    return (min(own) if below else 0.0, max(own) if above else float("inf")) if below or above else None

@@ -81,6 +81,8 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
         other = runs.swapped.get(path)
         if path in known or same(value, other) or num_rows(value) is None or num_rows(other) is None:
             continue
+        if found.runner.single and _is_longer(value, other):
+            continue  # positions, as many as the key is long
         rows = _single_rows(value, blocks) if found.runner.single else rows_of(value, runs.alone.get(path), blocks)
         if rows is None and not found.runner.single and runs.alone.get(path) is None:
             # a mask that is left out where nothing is masked
@@ -96,6 +98,14 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
     votes = [block for path, some in candidates.items() if paths[path].blocks == blocks for block in some]
     usual = max(dict.fromkeys(votes), key=votes.count, default=0)
     return {path: replace(rows, block=_chosen(candidates[path], usual)) for path, rows in paths.items()}
+
+
+def _is_longer(value: Any, other: Any) -> bool:
+    """Whether one of two tensors is the other with more at its end."""
+    if not isinstance(value, Tensor) or not isinstance(other, Tensor) or value.shape[1:] != other.shape[1:]:
+        return False
+    shorter = min(len(value), len(other))
+    return len(value) != len(other) and same(value[:shorter], other[:shorter])
 
 
 def _chosen(candidates: list[int], usual: int) -> int:
@@ -189,10 +199,13 @@ def _rest_rows(found: Calibration, runs: _Runs, path: str, blocks: int) -> Rows 
     value = runs.pair[path]
     if not found.runner.single:
         return rows_of(value, runs.alone.get(path), blocks)
-    rows = _single_rows(value, blocks)
+    # of a sequence (positions along each axis) either all parts have rows or none, though one be as short as a row
+    stem, _, last = path.rpartition(".")
+    parts = [one for p, one in runs.pair.items() if last.isdigit() and p.rpartition(".")[0] == stem] or [value]
     expected = found.rows_per_item(path)
-    is_rows = isinstance(value, Tensor) and value.ndim > 0 and rows is not None and rows.per_item == expected
-    return rows if is_rows else None
+    rows = [_single_rows(one, blocks) if isinstance(one, Tensor) and one.ndim else None for one in parts]
+    is_rows = isinstance(value, Tensor) and all(one is not None and one.per_item == expected for one in rows)
+    return _single_rows(value, blocks) if is_rows else None
 
 
 def _without_guidance(

@@ -160,14 +160,23 @@ def key_names(key: Key) -> set[str]:
 
 
 def examples_among(keys: Iterable[Key]) -> tuple[Key, Key, Key] | None:
-    """Three of the keys to calibrate with, at least two of them different; None if there are no two."""
+    """Three of the keys to calibrate with, at least two of them different; None if there are no two.
+
+    The first two are of different length if any are, so that what depends on the length is seen.
+
+    >>> examples_among(["a fox", "a dog", "a cat", "two ships"])
+    ('a fox', 'two ships', 'a dog')
+    """
     found: dict[str, Key] = {}
     for key in itertools.islice(keys, 1000):
         found.setdefault(json.dumps(plain(key), sort_keys=True), key)
-        if len(found) == 3:
+        if len(found) > 2 and (not isinstance(key, str) or len(set(map(len, found))) > 1):
             break
-    some = list(found.values())
-    return (some[0], some[1], some[2 % len(some)]) if len(some) > 1 else None
+    if len(found) < 2:
+        return None
+    first, *others = found
+    others.sort(key=lambda text: len(text) == len(first))
+    return found[first], found[others[0]], found[(others + [first])[1]]
 
 
 def fillings(

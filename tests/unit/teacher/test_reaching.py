@@ -12,6 +12,7 @@ from condistill.teacher.keys import key_arguments
 from tests import tiny
 from tests.tiny.control_more import CASES as CONTROL
 from tests.tiny.dits import CASES
+from tests.tiny.images_readers import ideogram
 
 AURA = next(case for case in CASES if case.name == "aura-flow")
 
@@ -104,3 +105,10 @@ def test_a_picture_that_two_items_share_otherwise_than_one_has_it_is_given_one_a
     case = next(case for case in CONTROL if case.name == "sdxl-adapter")
     found = Teacher.from_pipeline(case.build(), call=case.call()).calibration
     assert found.runner.single and "down_intrablock_additional_residuals.3" in found.bound
+
+
+def test_a_pipeline_that_takes_its_own_number_of_steps_alone_is_watched_with_it() -> None:
+    call = {"height": 16, "width": 16, "max_sequence_length": 128}  # its guidance has an entry for each of 48 steps
+    teacher = Teacher.from_pipeline(ideogram(), "transformer", call=call)
+    assert dict(teacher.calibration.call) == call
+    assert teacher.calibration.time_range is None  # the other network answers beside it, not in turns
