@@ -23,7 +23,7 @@ FLOORS = [
     ("corpus", "cache"),
     ("teacher", "world"),
     ("students", "distill", "generate"),
-    ("train", "evaluate", "probes"),
+    ("train", "evaluate", "probes", "bench"),
     ("recipes", "report"),
     ("cli", "web", "__main__"),
 ]
