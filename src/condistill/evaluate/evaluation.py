@@ -34,6 +34,7 @@ def evaluate(
     protocol: str = "world",
     seed: int = 1,
     call: Mapping[str, Any] | None = None,
+    calls: Mapping[str, Mapping[str, Any]] | None = None,
     num_items: int | Mapping[str, int] | None = None,
     teacher: str | None = None,
     baseline: str | None = None,
@@ -64,6 +65,8 @@ def evaluate(
             score, CLIP score).
         seed: of the choice of prompts, of images, noise and resampling.
         call: the pipeline's own arguments (steps, guidance_scale, size); the protocol's where not given.
+        calls: student -> arguments of its own beside those, as {"guidance_scale": 1} for one that was distilled with
+            guidance. The errors of predictions (kd_gap) are taken without guidance in any case.
         num_items: images per group, or group -> images; one per prompt where not given.
         teacher: the name of the teacher; the first model where not given.
         baseline: the student that the others are compared with; one called "without", or the first student.
@@ -96,8 +99,8 @@ def evaluate(
     references = None if reference is None else given(reference, [items.group for items in groups])
     networks = load_all({f for m in chosen for f in features_of(m)}, backbones or {}, next(iter(named.values())).device)
     plan = Plan(
-        named, groups, chosen, judging, seed, call, batch, rows, references=references, backbones=networks,
-        size=PROTOCOLS[protocol].size, store_folder=Path(store) if store else None,
+        named, groups, chosen, judging, seed, call, _checked(calls, named), batch, rows, references=references,
+        backbones=networks, size=PROTOCOLS[protocol].size, store_folder=Path(store) if store else None,
         image_folder=Path(keep_images) if keep_images else None,
     )  # fmt: skip
     summary.check_baseline(named, plan.teacher_name, baseline)
@@ -106,7 +109,9 @@ def evaluate(
         materials = materials_of(plan, samples, reference_all(plan, bar), errors_all(plan, samples, bar))
     measured = {name: summary.measure(chosen, by_group) for name, by_group in materials.items()}
     first = groups[0].keys[0]
-    scored = [summary.model_result(n, named[n], m, plan.call, first, latency) for n, m in measured.items()]
+    scored = [
+        summary.model_result(n, named[n], m, plan.call, plan.own_call(n), first, latency) for n, m in measured.items()
+    ]
     compared = summary.compare(measured, teacher=plan.teacher_name, baseline=baseline)
     results = Results(plan.record(protocol), tuple(scored), compared)
     if out is not None and processes.is_main():
@@ -118,6 +123,18 @@ def evaluate(
 def _named(models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path]) -> dict[str, Teacher]:
     from condistill.teacher import Teacher
 
+    named = names_of(models)
+    if not named:
+        raise UserError("evaluate got no models; give the teacher and its students, or their folders")
+    return {name: Teacher.load(m) if isinstance(m, str | Path) else m for name, m in named.items()}
+
+
+def names_of(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    """Name -> model: as given, or after the folders, with a number where a name comes twice.
+
+    >>> names_of(["emoji", "runs/a/student", "runs/b/student", "other/a"])
+    {'emoji': 'emoji', 'a': 'runs/a/student', 'b': 'runs/b/student', 'a-2': 'other/a'}
+    """
     named: dict[str, Any] = {}
     if isinstance(models, Mapping):
         named = {str(name): model for name, model in models.items()}
@@ -129,9 +146,17 @@ def _named(models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str |
                 number += 1
                 name = f"{stem}-{number}"
             named[name] = model
-    if not named:
-        raise UserError("evaluate got no models; give the teacher and its students, or their folders")
-    return {name: Teacher.load(m) if isinstance(m, str | Path) else m for name, m in named.items()}
+    return named
+
+
+def _checked(calls: Mapping[str, Mapping[str, Any]] | None, models: Mapping[str, Teacher]) -> dict[str, dict[str, Any]]:
+    teacher, *students = models
+    for name in calls or {}:
+        if name == teacher:
+            raise UserError(f"calls are of students, and {name!r} is the teacher; put its arguments into call")
+        if name not in students:
+            raise unknown_name("student in calls", name, students)
+    return {name: dict(own) for name, own in (calls or {}).items()}
 
 
 def _folder_name(folder: str | Path) -> str:

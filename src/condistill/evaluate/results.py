@@ -87,6 +87,7 @@ class ModelResult:
         macs: of one pass of the denoiser for one item: "conv_linear" (the papers' convention) and "total" (with the
             attention products); None where they could not be counted.
         latency_seconds: one image through the pipeline at batch 1; None where it was not measured.
+        own_call: the arguments that it alone was called with, beside the protocol's.
     """
 
     name: str
@@ -94,6 +95,7 @@ class ModelResult:
     parameters: int | None = None
     macs: Mapping[str, int] | None = None
     latency_seconds: float | None = None
+    own_call: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The model's part of results.json."""
@@ -103,6 +105,7 @@ class ModelResult:
             "parameters": self.parameters,
             "macs": None if self.macs is None else dict(self.macs),
             "latency_seconds": self.latency_seconds,
+            **({"call": dict(self.own_call)} if self.own_call else {}),
         }
 
     @classmethod
@@ -118,6 +121,7 @@ class ModelResult:
             optional(whole, obj.get("parameters"), f"{where}.parameters"),
             macs,
             optional(number, obj.get("latency_seconds"), f"{where}.latency_seconds"),
+            mapping(obj.get("call", {}), f"{where}.call"),
         )
 
 

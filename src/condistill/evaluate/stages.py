@@ -32,6 +32,7 @@ class Plan:
         models: name -> model, the teacher first.
         groups: the items, group by group.
         metrics, judging, seed, call, batch: as in `evaluate`.
+        calls: student -> arguments of its own beside `call`.
         rows: group -> rows of the grid.
         references: group -> what is compared with; None takes the teacher's own images of other seeds.
         backbones: the networks that the metrics look through.
@@ -46,6 +47,7 @@ class Plan:
     judging: Judging | None
     seed: int
     call: dict[str, Any]
+    calls: Mapping[str, Mapping[str, Any]]
     batch: int
     rows: Mapping[str, Sequence[int]]
     references: Mapping[str, Reference] | None
@@ -57,6 +59,10 @@ class Plan:
     def needs(self, what: str) -> bool:
         """Whether some metric needs this."""
         return any(m.needs == what for m in self.metrics)
+
+    def own_call(self, name: str) -> dict[str, Any]:
+        """What a model is called with beside its key."""
+        return {**self.call, **self.calls.get(name, {})}
 
     @property
     def wants_reference(self) -> bool:
@@ -158,7 +164,7 @@ def _sampled(plan: Plan, name: str, items: Items, seeds: Sequence[int], wish: Wi
 
     def make() -> Sampled:
         return sampling.sample(
-            model, items.keys, name=name, seeds=seeds, call=plan.call, batch=plan.batch, wish=wish,
+            model, items.keys, name=name, seeds=seeds, call=plan.own_call(name), batch=plan.batch, wish=wish,
             advance=lambda n: bar.advance(n, model=name),
         )  # fmt: skip
 

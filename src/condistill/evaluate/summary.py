@@ -37,15 +37,22 @@ def measure(metrics: Sequence[Metric], materials: Mapping[str, Material]) -> Sco
 
 
 def model_result(
-    name: str, model: Teacher, scores: Scores, call: Mapping[str, Any], key: Key, latency: bool
+    name: str,
+    model: Teacher,
+    scores: Scores,
+    call: Mapping[str, Any],
+    own: Mapping[str, Any],
+    key: Key,
+    latency: bool,
 ) -> ModelResult:
-    """One model's scores and costs; `key` is the prompt that is timed."""
+    """One model's scores and costs; `key` is the prompt that is timed, `own` its call where that is not the others'."""
     return ModelResult(
         name=name,
         groups={group: {m: found.score for m, found in by_name.items()} for group, by_name in scores.items()},
         parameters=costs.parameters(model),
         macs=costs.macs(model.with_call(call), key),
-        latency_seconds=costs.latency_seconds(model, key, call) if latency else None,
+        latency_seconds=costs.latency_seconds(model, key, own) if latency else None,
+        own_call={name: _plain(value) for name, value in own.items() if name not in call or call[name] != value},
     )
 
 

@@ -162,6 +162,7 @@ class Grid:
 
         self._missing()  # what others have finished meanwhile counts too
         results = {c.name: Results.load(self.folder(c)) for c in self.cells if c.name in self._finished}
+        _refuse_mixed(results)
         first = next(iter(results.values()), None)
         return Ablation(
             recipe=self.recipe,
@@ -185,6 +186,19 @@ class Grid:
             number(row.get("seconds"), f"{self.folder(cell)}, {LOG}: seconds") for rows in logs for row in rows
         )
         return CellResult(cell.name, cell.labels, cell.seed, results.models[1:], seconds)
+
+
+def _refuse_mixed(results: Mapping[str, Any]) -> None:
+    """Nothing, if all cells were measured by one protocol."""
+    by_hash: dict[str, str] = {}
+    for name, one in results.items():
+        by_hash.setdefault(one.hash, name)
+    if len(by_hash) > 1:
+        first, other, *_ = by_hash.values()
+        raise UserError(
+            f"the cells {first} and {other} were measured by different protocols, so they do not stand in one table; "
+            f"remove cells/{first}/{RESULTS} or the other's, and the same command measures it again"
+        )
 
 
 def _machine(protocol: Mapping[str, Any]) -> str:

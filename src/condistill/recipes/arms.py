@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from condistill.errors import unknown_name
 from condistill.recipes.load import merged
 from condistill.recipes.schema import Recipe, checked
 
@@ -22,6 +25,25 @@ class Arm:
     name: str
     folder: Path
     recipe: Recipe
+
+
+def own_calls(recipe: Recipe, arguments: Container[str] = ()) -> dict[str, dict[str, Any]]:
+    """Arm -> what its student is sampled with beside the teacher's call: one that learned guidance does without it.
+
+    Args:
+        recipe: of the run.
+        arguments: those that the pipeline takes.
+
+    Raises:
+        UserError: `evaluate.calls` names no arm.
+    """
+    every = arms(recipe)
+    given = recipe.evaluate.calls if recipe.evaluate else {}
+    for name in given:
+        if name not in (known := [arm.name for arm in every]):
+            raise unknown_name("student in evaluate.calls", name, known)
+    learned = [arm.name for arm in every if arm.recipe.loss.guidance != 1.0 and "guidance_scale" in arguments]
+    return {**{name: {"guidance_scale": 1.0} for name in learned}, **given}
 
 
 def arms(recipe: Recipe) -> tuple[Arm, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError, unknown_name
-from condistill.recipes.arms import arms
+from condistill.recipes.arms import arms, own_calls
 from condistill.recipes.paths import files_of
 from condistill.recipes.schema import Recipe
 
@@ -75,6 +75,7 @@ def _check_evaluate(recipe: Recipe) -> None:
     from condistill.evaluate.protocols import PROTOCOLS
 
     assert recipe.evaluate is not None
+    own_calls(recipe)
     if recipe.evaluate.protocol not in PROTOCOLS:
         raise unknown_name("protocol", recipe.evaluate.protocol, PROTOCOLS)
     for name in recipe.evaluate.backbones:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ def measure(
     *,
     reference: str | Path | None = None,
     out: str | Path | None = None,
+    student_call: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Results:
     """The scores of `pipelines`, the teacher first, on the same prompts and seeds.
@@ -29,6 +30,7 @@ def measure(
         reference: a folder of images, or an .npz file: pytorch-fid's mu and sigma, or group -> images (m, h, w, 3),
             uint8 or float in [0, 1].
         out: a new folder for results.json and samples/.
+        student_call: what all but the first are called with beside `call`.
         options: see `condistill.evaluate`.
 
     Raises:
@@ -36,13 +38,16 @@ def measure(
     """
     from condistill.corpus import corpus
     from condistill.evaluate import evaluate
+    from condistill.evaluate.evaluation import names_of
     from condistill.teacher.loading import resolve
 
     for pipeline in pipelines:
         resolve(pipeline)  # all of them before the first is loaded
     if out is not None:
         new_folder(out)
-    return evaluate(list(pipelines), corpus(prompts), reference=reference, out=out, **options)
+    named = names_of(pipelines)
+    calls = {name: student_call for name in list(named)[1:]} if student_call else {}
+    return evaluate(named, corpus(prompts), reference=reference, out=out, calls=calls, **options)
 
 
 def prompts_of(pipeline: str | Path, file: Path | None) -> Any:

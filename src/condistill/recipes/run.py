@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from condistill.errors import UserError
 from condistill.files import sweep, write_json
 from condistill.lock import alone
-from condistill.recipes.arms import Arm, arms
+from condistill.recipes.arms import Arm, arms, own_calls
 from condistill.recipes.check import check
 from condistill.recipes.dump import claim, refuse_others
 from condistill.recipes.finished import LOG, RESULTS, STUDENT, inputs, inputs_of, is_trained
@@ -148,6 +148,7 @@ class Run:
         """The scores of teacher and students, also in results.json; None where the recipe does not evaluate."""
         from condistill.evaluate import Results, evaluate
         from condistill.teacher import Teacher
+        from condistill.teacher.keys import parameters_of
 
         wanted = self.recipe.evaluate
         if wanted is None:
@@ -167,9 +168,9 @@ class Run:
             models[arm.name].plan = self.plan_of(arm)
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
-            call=wanted.call, num_items=wanted.num_items or None, out=self.out, grid=wanted.grid, batch=wanted.batch,
-            reference=wanted.reference, backbones=wanted.backbones, latency=wanted.latency, progress=self.progress,
-            store=self._store,
+            call=wanted.call, calls=own_calls(self.recipe, parameters_of(self.teacher.pipeline)), out=self.out,
+            num_items=wanted.num_items or None, grid=wanted.grid, batch=wanted.batch, reference=wanted.reference,
+            backbones=wanted.backbones, latency=wanted.latency, progress=self.progress, store=self._store,
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": made_from})
         write_json(self.out / RESULTS, results.to_json())

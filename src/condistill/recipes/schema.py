@@ -136,6 +136,7 @@ class EvaluateSection(Section):
     num_items: dict[str, PositiveInt] = {}
     seed: Seed = 1
     call: dict[str, Any] = {}
+    calls: dict[str, dict[str, Any]] = {}
     batch: PositiveInt = 32
     reference: str | dict[str, str] | None = None
     backbones: dict[str, str] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,9 +87,21 @@ def test_a_wrong_grid_is_refused_and_nothing_is_begun(cli: Cli, pipeline: Path, 
         "p_randon=a,b": "unknown key 'p_randon'",
         "p_random=never,sigmiod": "unknown p_random 'sigmiod'",
         "student=b-base,b-bass": "unknown student 'b-bass'",
+        "evaluate.seed=1,2": "evaluate.seed cannot be swept; all cells are measured by one protocol",
     }.items():
         assert message in cli("ablate", file, "--over", over, "--out", "grid").error
     assert not (tmp_path / "grid").exists()
+
+
+def test_cells_measured_by_another_protocol_are_refused(cli: Cli, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole / "grid", tmp_path / "grid")
+    changed = tmp_path / "grid" / "cells" / "never_seed-1" / "results.json"
+    found = json.loads(changed.read_text())
+    found["protocol"]["call"]["num_inference_steps"] = 3
+    changed.write_text(json.dumps(found))
+    assert "measured by different protocols" in cli("ablate", whole / "tiny.yaml", *OVER, "--out", "grid").error
+    changed.unlink()
+    assert cli("ablate", whole / "tiny.yaml", *OVER, "--out", "grid").code == 0
 
 
 @pytest.mark.slow

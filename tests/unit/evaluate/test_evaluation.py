@@ -178,6 +178,21 @@ def test_students_in_run_folders_are_called_like_their_runs(teacher, student, tm
     assert [m.name for m in found.models] == ["teacher", "mine"]
 
 
+def test_a_student_may_be_sampled_by_a_call_of_its_own(teacher, judging):
+    models = {"teacher": teacher, "as all": teacher, "without guidance": teacher}
+    calls = {"without guidance": {"guidance_scale": 1.0}}
+    found = evaluate(models, GROUPS, judging=judging, call={**CALL, "guidance_scale": 4.0}, calls=calls,
+                     metrics=["frechet_distance", "kd_gap"], progress=False, latency=False)  # fmt: skip
+    scores = [found.model(name).groups["all"]["frechet_distance"].value for name in models]
+    assert scores[0] == scores[1] != scores[2]
+    written = found.to_json()["models"]
+    assert [model.get("call") for model in written] == [None, None, {"guidance_scale": 1.0}]
+    assert Results.from_json(found.to_json()) == found
+    for wrong, message in (({"teacher": {}}, "is the teacher"), ({"with": {}}, "unknown student in calls")):
+        with pytest.raises(UserError, match=message):
+            evaluate(models, GROUPS, judging=judging, calls=wrong, **OPTIONS)
+
+
 def test_latency_is_measured(teacher):
     found = evaluate({"teacher": teacher}, [1], protocol="plain", **{**OPTIONS, "latency": True})
     latency = found.models[0].latency_seconds

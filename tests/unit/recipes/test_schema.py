@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from condistill.errors import UserError
 from condistill.recipes import strict_yaml
-from condistill.recipes.arms import arms
+from condistill.recipes.arms import arms, own_calls
 from condistill.recipes.load import load_recipe, overridden
 from condistill.recipes.schema import checked
 
 MINIMAL = {"teacher": "emoji", "student": "b-base", "data": {"prompts": ["a cat"]}, "train": {"steps": 10}}
+EVALUATED = {"prompts": {"all": ["a cat"]}}
 
 
 def test_a_minimal_recipe_has_all_defaults() -> None:
@@ -195,3 +196,20 @@ def test_any_text_is_a_recipe_or_one_clear_line(text: str) -> None:
         checked(strict_yaml.parse(text, name="x"), name="x")
     except UserError as error:
         assert "\n" not in str(error)
+
+
+def test_a_student_that_learned_guidance_is_sampled_without_it() -> None:
+    made = checked(
+        {
+            **MINIMAL,
+            "loss": {"guidance": 2.0},
+            "compare": {"without": {"loss": {"guidance": 1.0}}},
+            "evaluate": EVALUATED,
+        },
+        name="r",
+    )
+    assert own_calls(made, ["guidance_scale"]) == {"with": {"guidance_scale": 1.0}}
+    assert own_calls(made) == {}
+    other = checked({**MINIMAL, "evaluate": {**EVALUATED, "calls": {"witout": {}}}}, name="r")
+    with pytest.raises(UserError, match=r"unknown student in evaluate.calls"):
+        own_calls(other)

@@ -53,6 +53,12 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the images.")] = 1,
     steps: Steps = None,
     guidance: Guidance = None,
+    student_guidance: Annotated[
+        float | None,
+        typer.Option(
+            "--student-guidance", min=0.0, help="Guidance of the students; 1 if distilled with loss.guidance."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A new folder for results.json and samples.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -66,6 +72,7 @@ def evaluate(
 
         results = measure(
             pipelines, prompts, reference=reference, protocol=protocol, metrics=words(metrics), seed=seed, call=call,
-            num_items=items, out=out, backbones=pairs(backbones, "--backbone"), keep_images=keep_images, batch=batch,
+            student_call=call_of(None, student_guidance), num_items=items, out=out,
+            backbones=pairs(backbones, "--backbone"), keep_images=keep_images, batch=batch,
         )  # fmt: skip
     emit(results.to_json(), table(results.table()), as_json=as_json)
