@@ -44,15 +44,19 @@ class Spread:
 Spreads = Mapping[str, Mapping[str, Spread]]  # group -> metric -> spread
 
 
-def over_seeds(values: Sequence[float]) -> Spread:
-    """Mean and interval of one number over seeds."""
+def over_seeds(values: Sequence[float], *, least: float = -math.inf, most: float = math.inf) -> Spread:
+    """Mean and interval of one number over seeds; the interval ends where no value can lie.
+
+    >>> over_seeds([0.8, 0.9, 1.0], most=1.0).high
+    1.0
+    """
     mean, count = statistics.fmean(values), len(values)
     if count < 2:
         return Spread(mean, None, None, tuple(values))
     from scipy import stats
 
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * statistics.stdev(values) / math.sqrt(count)
-    return Spread(mean, mean - half, mean + half, tuple(values))
+    return Spread(mean, max(mean - half, least), min(mean + half, most), tuple(values))
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,12 @@ class Ablation:
         for cell in self.cells:
             for model in cell.models:
                 found.setdefault((*cell.labels.values(), model.name), []).append((cell, model))
-        return [_row(members) for members in found.values()]
+        return [_row(members, self._units) for members in found.values()]
+
+    @property
+    def _units(self) -> dict[str, str]:
+        """Metric -> its unit, as far as the protocol says."""
+        return {name: about.get("unit", "") for name, about in (self.protocol or {}).get("metrics", {}).items()}
 
     def differences(self) -> list[Difference]:
         """Every row against the row with the first value of the first axis and the same others, on shared seeds."""
@@ -154,7 +163,7 @@ class Ablation:
             theirs = [_model(by_place[(*base.values(), s)], row.model) for s in seeds]
             pairs = [(a, b) for a, b in zip(own, theirs, strict=True) if a is not None and b is not None]
             if pairs:
-                groups = _spreads([a for a, _ in pairs], [b for _, b in pairs])
+                groups = _spreads([a for a, _ in pairs], self._units, minus=[b for _, b in pairs])
                 found.append(Difference(row.labels, base, row.model, groups))
         return found
 
@@ -220,27 +229,29 @@ def _model(cell: CellResult, name: str) -> ModelResult | None:
     return next((model for model in cell.models if model.name == name), None)
 
 
-def _row(members: Sequence[tuple[CellResult, ModelResult]]) -> Row:
+def _row(members: Sequence[tuple[CellResult, ModelResult]], units: Mapping[str, str]) -> Row:
     (cell, model), models = members[0], [model for _, model in members]
     return Row(
         labels=cell.labels,
         model=model.name,
         seeds=tuple(one.seed for one, _ in members),
-        groups=_spreads(models),
+        groups=_spreads(models, units),
         by_time=_by_time(models),
         parameters=model.parameters,
         macs=model.macs,
     )
 
 
-def _spreads(models: Sequence[ModelResult], minus: Sequence[ModelResult] = ()) -> Spreads:
+def _spreads(models: Sequence[ModelResult], units: Mapping[str, str], *, minus: Sequence[ModelResult] = ()) -> Spreads:
     """Group -> metric -> spread of the scores, or of their differences to those of `minus`."""
     found: dict[str, dict[str, Spread]] = {}
     for group, scores in models[0].groups.items():
         for name in scores:
             values = [model.groups[group][name].value for model in models]
             others = [model.groups[group][name].value for model in minus] or [0.0] * len(values)
-            spread = over_seeds([a - b for a, b in zip(values, others, strict=True)])
+            # a share lies in [0, 1], a difference of two in [-1, 1]
+            least, most = (-1.0 if minus else 0.0, 1.0) if units.get(name) == "share" else (-math.inf, math.inf)
+            spread = over_seeds([a - b for a, b in zip(values, others, strict=True)], least=least, most=most)
             found.setdefault(group, {})[name] = spread
     return found
 

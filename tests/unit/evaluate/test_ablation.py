@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -47,6 +48,16 @@ def test_rows_and_differences_by_seed() -> None:
     spread = difference.groups["seen"]["gap"]
     # the seeds differ widely, their differences not at all
     assert (spread.low, spread.mean, spread.high) == (1.0, 1.0, 1.0) and difference.baseline == {"p": "never"}
+
+
+def test_the_interval_of_a_share_ends_where_shares_do() -> None:
+    found = dataclasses.replace(
+        grid({"never": [0.0, 0.0, 0.1], "always": [0.7, 0.9, 1.0]}), protocol={"metrics": {"gap": {"unit": "share"}}}
+    )
+    never, always = (row.groups["seen"]["gap"] for row in found.rows())
+    assert (never.low, always.high) == (0.0, 1.0)
+    assert never.high is not None and always.low is not None and never.high < always.low < always.mean
+    assert found.differences()[0].groups["seen"]["gap"].high == 1.0
 
 
 def test_cells_that_are_missing_are_left_out_of_pairs() -> None:
