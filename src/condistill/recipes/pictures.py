@@ -1,8 +1,7 @@
-"""A folder of pictures for a list of prompts, one seed per picture, continued if it was stopped."""
+"""A folder of samples for a list of prompts, one seed per sample, continued if it was stopped."""
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from condistill.files import read_json, write_atomic, write_json
 from condistill.maths.draws import integers, numbers
 from condistill.progress import Progress
 from condistill.recipes.folders import new_folder
+from condistill.recipes.media import encoded
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -25,19 +25,20 @@ BATCH = 16
 def sample_folder(
     pipeline: str | Path, prompts: Any, *, out: str | Path, seed: int = 0, call: Mapping[str, Any] | None = None
 ) -> Path:
-    """The folder `out` with one PNG per prompt and an index.json of file, prompt and seed.
+    """The folder `out` with one file per prompt (PNG, WAV or animated WebP) and an index.json of file, prompt and seed.
 
-    Picture k depends only on (seed, k) and its prompt. Run again with the same arguments, only what is missing is made.
+    Sample k depends only on (seed, k) and its prompt. Run again with the same arguments, only what is missing is made.
 
     Args:
         pipeline: embedded name, folder or hub id.
         prompts: a corpus spec: a file, a list of keys, a mapping.
         out: a new folder, or one that this function made with the same arguments.
-        seed: of all pictures.
+        seed: of all samples.
         call: the pipeline's own arguments (num_inference_steps, guidance_scale).
 
     Raises:
-        UserError: no such pipeline or file, no prompts, a folder with something else in it, no pictures come out.
+        UserError: no such pipeline or file, no prompts, a folder with something else in it, samples that are no
+            pictures, videos or sounds.
     """
     from condistill.teacher import Teacher
     from condistill.teacher.loading import resolve
@@ -47,45 +48,53 @@ def sample_folder(
     total = len(keys)
     seeds = [int(s) for s in integers(seed, "sample", numbers(0, total), 2**48)]
     made_with = {"pipeline": str(pipeline), "seed": seed, "call": dict(call or {})}
-    images = [{"file": f"{k:06d}.png", "prompt": keys[k], "seed": seeds[k]} for k in range(total)]
-    _claim(out, {**made_with, "images": images})
-    missing = [k for k, image in enumerate(images) if not (out / image["file"]).is_file()]
+    rows = [{"prompt": keys[k], "seed": seeds[k]} for k in range(total)]
+    suffix = _suffix(out, {**made_with, "images": rows})
+    missing = [k for k in range(total) if suffix is None or not (out / _name(k, suffix)).is_file()]
     teacher = Teacher.load(pipeline) if missing else None
     with Progress("sampling", total, unit="images", done=total - len(missing), enabled=bool(missing)) as bar:
         for start in range(0, len(missing), BATCH):
             some = missing[start : start + BATCH]
             assert teacher is not None
-            pictures = _pictures(teacher, [keys[k] for k in some], [seeds[k] for k in some], made_with["call"])
-            for k, picture in zip(some, pictures, strict=True):
-                write_atomic(out / images[k]["file"], picture)
+            found, files = _files(teacher, [keys[k] for k in some], [seeds[k] for k in some], made_with["call"])
+            if suffix is None:  # what comes out is known only now
+                suffix = found
+                named = [{"file": _name(k, suffix), **row} for k, row in enumerate(rows)]
+                write_json(out / INDEX, {**made_with, "images": named})
+            for k, content in zip(some, files, strict=True):
+                write_atomic(out / _name(k, suffix), content)
             bar.advance(len(some))
     return out
 
 
-def _claim(out: Path, index: Mapping[str, Any]) -> None:
+def _name(k: int, suffix: str) -> str:
+    return f"{k:06d}.{suffix}"
+
+
+def _suffix(out: Path, index: Mapping[str, Any]) -> str | None:
+    """The suffix of the files in a folder that was begun; None for a new one, which is made."""
     file = out / INDEX
-    if file.is_file():
-        if read_json(file) != json.loads(json.dumps(index)):
-            raise UserError(
-                f"{out} holds pictures of other prompts or settings; nothing was touched, choose another --out"
-            )
-        return
-    new_folder(out)
-    write_json(file, index)
+    if not file.is_file():
+        new_folder(out)
+        return None
+    there = read_json(file)
+    try:
+        suffixes = {row.pop("file").rpartition(".")[2] for row in there["images"]}
+    except (TypeError, KeyError, AttributeError):
+        suffixes = set()
+    if there != json.loads(json.dumps(index)) or len(suffixes) != 1:
+        raise UserError(f"{out} holds samples of other prompts or settings; nothing was touched, choose another --out")
+    return suffixes.pop()
 
 
-def _pictures(teacher: Teacher, keys: list[Any], seeds: list[int], call: Mapping[str, Any]) -> list[bytes]:
-    from PIL import Image
+def _files(teacher: Teacher, keys: list[Any], seeds: list[int], call: Mapping[str, Any]) -> tuple[str, list[bytes]]:
+    from condistill.evaluate.sounds import sampling_rate
 
     made = teacher.sample(keys, seed=seeds, call=call, output="np", batch=len(keys)).images
-    if made is None or made.ndim != 4:
+    found = None if made is None else encoded(made, rate=sampling_rate(teacher.pipeline, made))
+    if found is None:
         raise UserError(
-            f"{type(teacher.pipeline).__name__} gives no pictures; condistill sample writes pictures only, and "
-            "condistill run keeps samples of sounds as well (evaluate.grid)"
+            f"{type(teacher.pipeline).__name__} gives no pictures, videos or sounds; use Teacher.sample in Python, "
+            "which returns what comes out"
         )
-    found = []
-    for image in (made.clip(0, 1) * 255).round().astype("uint8"):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, format="PNG")
-        found.append(stream.getvalue())
     return found
