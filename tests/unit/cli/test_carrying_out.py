@@ -92,7 +92,7 @@ def test_pictures_are_made_once_and_the_same(cli: Cli, pipeline: Path, tmp_path:
     (tmp_path / "o" / "000001.png").unlink()
     assert cli(*words).code == 0
     assert files(tmp_path / "o").keys() == before.keys()
-    assert "pictures of other prompts or settings" in cli(*words, "--seed", 1).error
+    assert "samples of other prompts or settings" in cli(*words, "--seed", 1).error
 
 
 def test_a_student_is_cut_and_shown_and_measured(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
