@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from condistill.errors import UserError, unknown_name
+from condistill.students.adapters import plain_state
 from condistill.students.depth import cut_depth
 from condistill.students.importance import by_weight
 from condistill.students.inherit import counterparts, origins, taken, unet_choice
@@ -86,7 +87,7 @@ def make_plan(
     found = origins(teacher, student, modules, init=init)
     passes = _passes(teacher, student, inputs, own_inputs, spec_text(spec))
     if network is not None:
-        found = by_weight(found, network.state_dict(), passes[0] if passes else None)
+        found = by_weight(found, plain_state(network), passes[0] if passes else None)
     pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
     seen = passes if passes or narrowed else _really_run(pairs, inputs, network)
     if seen:
@@ -164,7 +165,7 @@ def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn
     Raises:
         UserError: the plan was made for another teacher.
     """
-    state = teacher_network.state_dict()
+    state = plain_state(teacher_network)
     device = next(teacher_network.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -12,24 +12,23 @@ from torch import Tensor
 
 from condistill.errors import UserError
 from condistill.teacher.leaves import Leaves
+from condistill.teacher.rounding import TOLERANCE, allowed
 from condistill.teacher.view import View, views
 
-# relative; recorded values went through half precision at most once between two runs of the same pipeline
-TOLERANCE = 2e-3
 GIVEN = 5e-2  # relative; what is given in place of x_t may have a little noise on it, new in every step
 SOME, MANY = 32, 4096  # so few numbers that are alike say nothing, so many are enough to see whether some are
 FEWEST = 0.01  # of the places of an item that are x_t where others are given
 
 
-def same(a: Any, b: Any) -> bool:
-    """Whether two recorded values are equal: floats within TOLERANCE of the largest, everything else exactly."""
+def same(a: Any, b: Any, tolerance: float = TOLERANCE) -> bool:
+    """Whether two recorded values are equal: floats within a share of the largest, everything else exactly."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         if a.shape != b.shape:
             return False
         if not a.is_floating_point() or not b.is_floating_point():
             return torch.equal(a, b)
         a, b = a.detach().double(), b.detach().double()
-        return bool((a - b).abs().max() <= TOLERANCE * (a.abs().max() + 1e-12)) if a.numel() else True
+        return bool((a - b).abs().max() <= tolerance * (a.abs().max() + 1e-12)) if a.numel() else True
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return type(a) is type(b) and (a is b or a == b or not isinstance(a, str | int | float | bool | None))
@@ -262,10 +261,11 @@ def _scaled_in_part(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
     spreads = ratios[width:] - ratios[:-width]
     best = int(spreads.nan_to_num(nan=float("inf")).argmin())
     factor = ratios[best + width // 2]
-    if not bool(factor.abs() > 1e-6) or not bool(spreads[best] <= TOLERANCE * factor.abs()):
+    tolerance = allowed(rows)
+    if not bool(factor.abs() > 1e-6) or not bool(spreads[best] <= tolerance * factor.abs()):
         return None
     scaled = wanted * factor
-    differs = ((blocks - scaled).abs() > TOLERANCE * scaled.abs().max()).flatten(0, 1).any(dim=0)
+    differs = ((blocks - scaled).abs() > tolerance * scaled.abs().max()).flatten(0, 1).any(dim=0)
     return Noisy(tuple(wanted.shape[1:]), blocks=len(blocks), given=_whole_slices(differs))
 
 
@@ -293,4 +293,4 @@ def _by_frame(rows: Tensor, x_t: Tensor, n: int) -> Noisy | None:
 
 def _is_scaled(blocks: Tensor, wanted: Tensor) -> bool:
     factor = (blocks[0] * wanted).sum() / wanted.square().sum()
-    return bool(factor.abs() > 1e-6) and all(same(block, wanted * factor) for block in blocks)
+    return bool(factor.abs() > 1e-6) and all(same(block, wanted * factor, allowed(blocks)) for block in blocks)

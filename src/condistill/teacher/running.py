@@ -83,6 +83,7 @@ class Runner:
         """
         pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
         arguments = {**self.call, **key_arguments(pipeline, keys, single=self.single)}
+        arguments = _with_tuples(arguments, parameters)
         if "generator" in parameters:
             drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
             arguments["generator"] = drawn[0] if self.single else drawn
@@ -115,6 +116,13 @@ class Runner:
         parts = networks(self.pipeline)
         names = list(parts) if self.upstream is None else self.upstream
         return {name: parts[name] for name in names if parts[name] is not self.network}
+
+
+def _with_tuples(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with a tuple where the pipeline wants one and has a list: JSON and YAML know lists only."""
+    said = {name: str(one.annotation).lower() for name, one in parameters.items()}
+    wanted = {name for name, annotation in said.items() if "tuple" in annotation and "list" not in annotation}
+    return {n: tuple(value) if n in wanted and isinstance(value, list) else value for n, value in arguments.items()}
 
 
 class NotRun(UserError):
@@ -190,6 +198,27 @@ def exchanged(pipeline: Any, others: Mapping[str, nn.Module]) -> Any:
             inner = {n: same[id(one)] for n, one in networks(part).items() if id(one) in same}
             vars(found)[name] = exchanged(part, inner) if inner else part
     return found
+
+
+def uncompiled(pipeline: Any) -> Any:
+    """The pipeline with the networks that torch.compile has wrapped as they were: they are watched, not sped up.
+
+    Raises:
+        UserError: weights are somewhere else until a network is called, so it can be neither copied nor cut.
+    """
+    parts = networks(pipeline)
+    for name, part in parts.items():
+        if any(weight.is_meta for weight in part.parameters()):
+            raise UserError(
+                f"the weights of {name} are offloaded; give a pipeline without enable_sequential_cpu_offload or "
+                "device_map, for example pipe.to(device)"
+            )
+    own: dict[str, Any] = {name: part._orig_mod for name, part in parts.items() if hasattr(part, "_orig_mod")}
+    for name, part in parts.items():
+        if getattr(part, "_compiled_call_impl", None) is not None:
+            own[name] = copy.copy(part)
+            own[name]._compiled_call_impl = None
+    return exchanged(pipeline, own) if own else pipeline
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
-from condistill.teacher.running import NotRun, check_samplers, exchanged
+from condistill.teacher.running import NotRun, check_samplers, exchanged, uncompiled
 from condistill.teacher.sampling import Samples, joined, sample_once
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class Teacher:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
         check_samplers(pipeline)
+        pipeline = uncompiled(pipeline)
         component = denoiser_name(pipeline, component)
         examples = examples_among(keys) if keys else None
         if keys and not examples:

@@ -12,10 +12,10 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, noise_path
 from condistill.teacher.leaves import Leaves
-from condistill.teacher.noisy import TOLERANCE, same
+from condistill.teacher.noisy import same
+from condistill.teacher.rounding import ROUNDING, TOLERANCE, allowed
 
 NEAR = 0.02  # of the range of an argument's values; another than an affine map is further off somewhere
-ROUNDING = 8e-3  # relative; of bfloat16
 _KNOWN = (0.0, 1.0, -1.0, 0.001, -0.001)
 
 
@@ -128,18 +128,22 @@ def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | 
     rows = [torch.as_tensor(v).detach().double().cpu() for v in values]
     if any(row.shape != rows[0].shape for row in rows):
         return None
-    far = max(range(len(times)), key=lambda k: abs(times[k] - times[0]))
-    slope = (rows[far] - rows[0]) / (times[far] - times[0])
-    shift = rows[0] - slope * times[0]
-    spread = (rows[far] - rows[0]).abs()
-    for t, row in zip(times, rows, strict=True):
-        error = (slope * t + shift - row).abs()
-        if not bool(
-            (error <= TOLERANCE * (row.abs() + 1e-3)).all() and (error <= NEAR * spread + ROUNDING * row.abs()).all()
-        ):
-            return None
     dtype = torch.as_tensor(values[0]).dtype
     dtype = torch.float32 if dtype == torch.float64 else dtype
+    error_of = allowed(torch.stack(rows)) if dtype.is_floating_point else TOLERANCE
+    is_rounded = error_of == ROUNDING
+    far = max(range(len(times)), key=lambda k: abs(times[k] - times[0]))
+    slope = (rows[far] - rows[0]) / (times[far] - times[0])
+    slope = _snapped(slope, _KNOWN, error_of * slope.abs()) if is_rounded else slope
+    shift = rows[0] - slope * times[0]
+    shift = _snapped(shift, _KNOWN[:3], error_of * rows[0].abs()) if is_rounded else shift
+    spread, largest = (rows[far] - rows[0]).abs(), torch.stack(rows).abs().amax(dim=0)
+    for t, row in zip(times, rows, strict=True):
+        error = (slope * t + shift - row).abs()
+        # what was rounded before something else was subtracted from it is off by a share of the largest
+        size = largest if is_rounded else row.abs() + 1e-3
+        if not bool((error <= error_of * size).all() and (error <= NEAR * spread + ROUNDING * row.abs()).all()):
+            return None
     shape = tuple(rows[0].shape[1:]) if rows[0].ndim and rows[0].shape[0] % n == 0 else ()
     flat_a, flat_b = slope.reshape(-1), shift.reshape(-1)
     if bool((flat_a == flat_a[0]).all()) and bool((flat_b == flat_b[0]).all()):
@@ -148,6 +152,14 @@ def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | 
     if not shape or any(not same(part[k], part[0]) for part in per_row for k in range(len(part))):
         return None
     return TimeMap(per_row[0][0].float(), per_row[1][0].float(), shape, dtype)
+
+
+def _snapped(values: Tensor, round_numbers: Sequence[float], allowed: Tensor) -> Tensor:
+    """The values, or 0 or else the nearest round number where that is no further away than allowed."""
+    values = torch.where(values.abs() <= allowed, torch.zeros_like(values), values)
+    known = torch.tensor(round_numbers, dtype=values.dtype)
+    nearest = known[(values.unsqueeze(-1) - known).abs().argmin(dim=-1)]
+    return torch.where((values - nearest).abs() <= allowed, nearest, values)
 
 
 def _rounded(value: float) -> float:

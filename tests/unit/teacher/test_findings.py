@@ -102,6 +102,18 @@ def test_times_are_affine_or_refused() -> None:
         time_maps(calls, times, {}, 2, "Net")
 
 
+@pytest.mark.parametrize("kept_as", [torch.bfloat16, torch.float32])
+def test_times_may_have_been_rounded_to_half_precision(kept_as: torch.dtype) -> None:
+    times = [1000.0, 945.693, 887.835, 689.086, 441.822, 125.811]
+    for scale, offset in ((0.001, 0.0), (1.0, 0.0), (-0.001, 1.0)):
+        rounded = [torch.tensor([t, t]).bfloat16() for t in times]
+        calls = [{"t": (scale * t + offset).to(kept_as)} for t in rounded]
+        found = time_maps(calls, times, {}, 2, "Net")["t"]
+        assert (found.scale, found.offset, found.dtype) == (scale, offset, kept_as)
+    with pytest.raises(UserError, match="no affine map"):
+        time_maps([{"t": (torch.tensor([t]) / 1000).square().bfloat16()} for t in times], times, {}, 1, "Net")
+
+
 def test_a_time_may_be_an_affine_map_of_the_log_noise() -> None:
     """c_noise = log(sigma) / 4 of Karras et al., at whole steps of the scheduler and between them."""
     from diffusers import EulerDiscreteScheduler
