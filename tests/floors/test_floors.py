@@ -17,7 +17,7 @@ FILES = sorted(SRC.rglob("*.py"))
 
 FLOORS = [
     (
-        *("maths", "dotted", "errors", "files", "lock", "memory", "owner", "progress", "reading", "stopping"),
+        *("maths", "dotted", "errors", "files", "lock", "memory", "owner", "progress", "reading", "remote", "stopping"),
         *("callable_package", "versions", "torchvision_ops"),
     ),
     ("corpus", "cache"),

@@ -15,6 +15,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.files import load_tensors, save_tensors, sha256, write_atomic
 from condistill.maths.randomise import Key
+from condistill.remote import RemoteFolder
 
 LATENTS, BOUND = "latents", "bound."
 
@@ -63,19 +64,20 @@ def write(
     write_atomic(folder / plan.rows_file, "".join(json.dumps(row) + "\n" for row in (head, *rows)))
 
 
-def head(folder: Path, plan: ShardPlan, *, manifest_id: str) -> dict[str, Any] | None:
+def head(folder: Path | RemoteFolder, plan: ShardPlan, *, manifest_id: str) -> dict[str, Any] | None:
     """The first row of a shard that is on disk, of the right size, with its rows; None if anything of it is not."""
     try:
         with open(folder / plan.rows_file, encoding="utf-8") as file:
             found = json.loads(file.readline())
-        size = (folder / plan.file).stat().st_size
+        # of a file behind a URL the size is known without a copy
+        size = folder.sizes.get(plan.file) if isinstance(folder, RemoteFolder) else (folder / plan.file).stat().st_size
     except (OSError, ValueError, RecursionError):
         return None
     wanted = {"start": plan.start, "stop": plan.stop, "cache": manifest_id, "bytes": size}
     return found if isinstance(found, dict) and wanted.items() <= found.items() else None
 
 
-def checksums(folder: Path, plan: ShardPlan) -> list[int]:
+def checksums(folder: Path | RemoteFolder, plan: ShardPlan) -> list[int]:
     """The CRC-32 that the rows give for each item.
 
     Raises:
@@ -91,7 +93,9 @@ def checksums(folder: Path, plan: ShardPlan) -> list[int]:
     return found
 
 
-def read(folder: Path, plan: ShardPlan, *, latent_shape: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+def read(
+    folder: Path | RemoteFolder, plan: ShardPlan, *, latent_shape: tuple[int, ...]
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The shard's latents (n, *latent) and bound rows, mapped from the file: what is not looked at is not read.
 
     Raises:
@@ -110,7 +114,7 @@ def read(folder: Path, plan: ShardPlan, *, latent_shape: tuple[int, ...]) -> tup
     return latents, {name.removeprefix(BOUND): value for name, value in tensors.items()}
 
 
-def is_good(folder: Path, plan: ShardPlan, *, manifest_id: str) -> bool:
+def is_good(folder: Path | RemoteFolder, plan: ShardPlan, *, manifest_id: str) -> bool:
     """Whether the file is, bit for bit, the one that its rows vouch for."""
     found = head(folder, plan, manifest_id=manifest_id)
     return found is not None and sha256(folder / plan.file) == found.get("sha256")

@@ -23,6 +23,7 @@ from condistill.cache.values import plain, restored
 from condistill.errors import UserError
 from condistill.files import MIB, read_json, write_atomic, write_json
 from condistill.maths.randomise import Key
+from condistill.remote import RemoteFolder, is_url
 
 MANIFEST, PLAN = "manifest.json", "plan.jsonl"
 # a smaller D is checked shard by shard and kept in memory; a larger one is mapped and checked item by item
@@ -43,11 +44,11 @@ class Cache:
     """D: a folder of shards, a plan of all items and a manifest. Made by `create` or `open`, not by hand.
 
     Attributes:
-        folder: where it is.
+        folder: where it is; one behind a URL is only read.
         manifest: how it is made.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, rows: list[tuple[Key, int]]):
+    def __init__(self, folder: Path | RemoteFolder, manifest: Manifest, rows: list[tuple[Key, int]]):
         self.folder, self.manifest, self._rows = folder, manifest, rows
         self._is_small = manifest.latent_bytes <= SMALL_BYTES
         self._id = manifest.id
@@ -90,12 +91,13 @@ class Cache:
         """The finished cache in `folder`.
 
         Args:
+            folder: a folder, or the URL of one (s3://, gs://, hf://): its shards are copied when they are first read.
             teacher_hash: refuse a cache of another teacher.
 
         Raises:
             UserError: no cache, one of another teacher, or one with items missing.
         """
-        found = cls._read(Path(folder))
+        found = cls._read(RemoteFolder(str(folder)) if is_url(folder) else Path(folder))
         if teacher_hash is not None and found.manifest.teacher != teacher_hash:
             raise UserError(
                 f"{folder} was made by another teacher ({found.manifest.teacher[:12]}, this one is "
@@ -110,7 +112,7 @@ class Cache:
         return found
 
     @classmethod
-    def _read(cls, folder: Path) -> Cache:
+    def _read(cls, folder: Path | RemoteFolder) -> Cache:
         if not (folder / MANIFEST).is_file():
             raise UserError(f"{folder} holds no cache: no {MANIFEST} in it; make one with `condistill cache RECIPE`")
         manifest = Manifest.from_json(read_json(folder / MANIFEST), where=str(folder / MANIFEST))
@@ -152,6 +154,7 @@ class Cache:
         Raises:
             UserError: tensors of another shape or dtype than planned, or no space left on the disk.
         """
+        folder = self._own_folder()
         plan, bound = self.plans[number], bound or {}
         wanted = (plan.stop - plan.start, *self.manifest.latent_shape)
         if tuple(latents.shape) != wanted or str(latents.dtype) != f"torch.{self.manifest.dtype}":
@@ -161,7 +164,7 @@ class Cache:
             if not value.ndim or len(value) != wanted[0]:
                 raise UserError(f"shard {number} takes {wanted[0]} rows of {path}, got shape {tuple(value.shape)}")
         keys, seeds = zip(*self._rows[plan.start : plan.stop], strict=True)
-        shards.write(self.folder, plan, latents, bound, keys=keys, seeds=seeds, manifest_id=self._id)
+        shards.write(folder, plan, latents, bound, keys=keys, seeds=seeds, manifest_id=self._id)
         self._open.pop(number, None)
 
     def read(self, indices: np.ndarray | Sequence[int]) -> Batch:
@@ -231,11 +234,23 @@ class Cache:
 
     def repair(self) -> list[str]:
         """The damaged shards, now counted as missing, so that generating makes them again and no others."""
-        found = self._damaged()
+        folder, found = self._own_folder(), self._damaged()
         for plan in found:
-            (self.folder / plan.rows_file).unlink(missing_ok=True)
+            (folder / plan.rows_file).unlink(missing_ok=True)
             self._open.pop(plan.number, None)
         return [plan.file for plan in found]
+
+    def _own_folder(self) -> Path:
+        """The folder, to write into.
+
+        Raises:
+            UserError: it is behind a URL.
+        """
+        if isinstance(self.folder, RemoteFolder):
+            raise UserError(
+                f"{self.folder} is behind a URL and only read; make or repair D in a folder and copy it there"
+            )
+        return self.folder
 
     def _damaged(self) -> list[ShardPlan]:
         return [plan for plan in self.plans if not shards.is_good(self.folder, plan, manifest_id=self._id)]

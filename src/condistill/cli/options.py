@@ -17,7 +17,9 @@ RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, a run folder, or a shipped recipe; see condistill ls.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME where not given.")]
-Prompts = Annotated[Path, typer.Option("--prompts", help="One prompt a line, or a table (csv, jsonl, parquet).")]
+Prompts = Annotated[
+    str, typer.Option("--prompts", help="A file or URL: one prompt a line, or a table (csv, jsonl, parquet).")
+]
 Init = Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own where not given.")

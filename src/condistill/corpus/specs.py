@@ -14,6 +14,7 @@ from condistill.corpus.mixture import Mixture
 from condistill.corpus.selection import Holdout, Unique, regex_pattern, word_pattern
 from condistill.corpus.text import TextCorpus
 from condistill.errors import UserError, unknown_name
+from condistill.remote import fetched, is_url
 
 # embedded worlds know their own captions: world -> function from the spec to a list of keys
 WORLDS = {"emoji": "condistill.world.emoji.concepts:source", "tones": "condistill.world.tones.concepts:source"}
@@ -27,7 +28,9 @@ class Place:
     cache_dir: Path | None = None
 
     def path(self, given: str | Path) -> Path:
-        """The path that a spec names."""
+        """The path that a spec names; of what a URL names, the local copy."""
+        if is_url(given):
+            return fetched(str(given), cache_dir=self.cache_dir)
         found = Path(given).expanduser()
         return self.base / found if self.base is not None and not found.is_absolute() else found
 
@@ -36,7 +39,7 @@ def corpus(spec: Any, *, base: Path | None = None, cache_dir: Path | None = None
     """The corpus that `spec` names.
 
     Args:
-        spec: a corpus; a list of keys; a file (.txt, .csv, .tsv, .jsonl, .parquet); or a mapping:
+        spec: a corpus; a list of keys; a file (.txt, .csv, .tsv, .jsonl, .parquet) or its URL; or a mapping:
             {"path": file, "column": name}, {"labels": 1000}, {"world": "emoji", "group": "seen"},
             {"mixture": [{"source": spec, "weight": 2}, ...]},
             {"source": spec, "holdout": {"words": [...]} or {"words_file": file} or {"regex": text},

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from condistill.corpus.base import Rows
 from condistill.errors import UserError, nearest
 from condistill.files import atomic, sha256
 from condistill.maths.randomise import Key
+from condistill.remote import cache_folder
 
 COLUMNS = ("prompt", "caption", "text")  # looked for in this order where no column is named
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -43,6 +43,8 @@ class TextCorpus(Rows):
                 f"{str(path)!r:.200} is of no kind that is read; known: {', '.join(KINDS)}; prompts themselves are "
                 "given as a list"
             )
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; a file of prompts is wanted")
         if not path.is_file():
             raise UserError(f"no such file: {path}")
         stat = path.stat()
@@ -70,15 +72,6 @@ class TextCorpus(Rows):
         """Its file's name and hash, its column and number of rows."""
         about = {"source": self.path.name, "sha256": self._sha256, "column": self.column}
         return {**about, "n": len(self), "blank": self.num_blank}
-
-
-def cache_folder(given: Path | None = None) -> Path:
-    """Where converted corpora go: the argument, CONDISTILL_CACHE, or the user's cache folder."""
-    if given is not None:
-        return given
-    if os.environ.get("CONDISTILL_CACHE"):
-        return Path(os.environ["CONDISTILL_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condistill"
 
 
 def _mapped(path: Path, column: str | None, converted: Path) -> Any:
@@ -165,6 +158,8 @@ def _chosen(path: Path, column: str | None, known: list[str]) -> str:
             column = known[0]
         if column is None:
             raise UserError(f"{path} has no column {' or '.join(COLUMNS)}; name one of: {', '.join(known) or 'none'}")
+    if known.count(column) > 1:
+        raise UserError(f"{path} has {known.count(column)} columns {column!r}; rename all but one")
     if column not in known:
         guess = nearest(column, known)
         hint = f"did you mean {guess!r}? " if guess else ""
@@ -180,6 +175,8 @@ def _lines(path: Path) -> Iterator[str]:
     """
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1 and (kind := _other_kind(line)):
+                raise UserError(f"{path} is not UTF-8: it is {kind}; unpack or convert the file first")
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -188,6 +185,19 @@ def _lines(path: Path) -> Iterator[str]:
                     "convert the file, for example with iconv"
                 ) from None
             yield text.removeprefix("\ufeff" if number == 1 else "").rstrip("\r\n")
+
+
+def _other_kind(line: bytes) -> str:
+    """What a file is by its first line, where that is no text in UTF-8; "" where it may be."""
+    for start, kind in (
+        (b"\x1f\x8b", "compressed (gzip)"),
+        (b"PK\3\4", "an archive (zip)"),
+        (b"\x28\xb5\x2f\xfd", "compressed (zstd)"),
+    ):
+        if line.startswith(start):
+            return kind
+    is_sixteen = line.startswith((b"\xff\xfe", b"\xfe\xff")) or 4 * line.count(b"\0") > len(line)
+    return "UTF-16 or binary" if is_sixteen else ""
 
 
 def _objects(path: Path) -> Iterator[Any]:
@@ -237,7 +247,8 @@ def _parquet(path: Path, column: str | None) -> tuple[str, bool, Any]:
         kind = schema.field(name).type
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is no readable parquet file ({' '.join(str(error).split())})") from None
-    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind  # pandas' categories
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     if not is_text and not pa.types.is_integer(kind):
         raise UserError(f"{path}: column {name!r} is {kind}; text or integers are wanted")
 

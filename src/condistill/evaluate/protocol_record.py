@@ -37,6 +37,8 @@ def checked_protocol(obj: Any, where: str) -> dict[str, Any]:
     for key in ("metrics", "backbones"):
         for name, about in mapping(protocol.get(key, {}), f"{where}.{key}").items():
             mapping(about, f"{where}.{key}.{name}")
+    if "metrics" in protocol:
+        protocol["metrics"] = {name: {"description": "", **about} for name, about in protocol["metrics"].items()}
     for name, about in protocol.get("metrics", {}).items():
         text(about["label"], f"{where}.metrics.{name}.label")
         text(about.get("unit", ""), f"{where}.metrics.{name}.unit")

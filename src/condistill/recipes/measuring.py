@@ -50,7 +50,7 @@ def measure(
     return evaluate(named, corpus(prompts), reference=reference, out=out, calls=calls, **options)
 
 
-def prompts_of(pipeline: str | Path, file: Path | None) -> Any:
+def prompts_of(pipeline: str | Path, file: str | Path | None) -> Any:
     """The corpus spec of the prompts for a pipeline: the file, or an embedded world's own.
 
     Raises:

@@ -20,6 +20,7 @@ from condistill.recipes.check import check
 from condistill.recipes.dump import claim, refuse_others
 from condistill.recipes.finished import LOG, RESULTS, STUDENT, inputs, inputs_of, is_trained
 from condistill.recipes.schema import Recipe
+from condistill.remote import is_url
 
 if TYPE_CHECKING:
     from condistill.cache import Cache
@@ -99,10 +100,14 @@ class Run:
 
     def cache(self, *, repair: bool = False) -> Cache:
         """D, made as far as it is missing."""
+        from condistill.cache import Cache
         from condistill.corpus import Holdout, corpus
         from condistill.generate import generate
 
         data = self.recipe.data
+        if is_url(data.cache):
+            self._say(f"D: read from {data.cache}")
+            return Cache.open(str(data.cache), teacher_hash=self.teacher.hash)
         self._say(f"D: latents of {self.recipe.teacher.load} in {self.cache_folder}")
         prompts = corpus(data.prompts)
         if isinstance(prompts, Holdout):

@@ -153,8 +153,11 @@ def _check_row(row: Mapping[str, Any], where: str) -> None:
             known = mapping(entry, f"{where}: {key}")
             for name in ("low", "high"):
                 number(known.get(name), f"{where}: {key}.{name}")
-            for name in ("out", "feat", "p", "swapped", "n"):
-                optional(_number, known.get(name, 0), f"{where}: {key}.{name}")
+            for name in ("out", "feat", "p"):
+                optional(_number, known.get(name), f"{where}: {key}.{name}")
+            swapped, count = (whole(known.get(name, 0), f"{where}: {key}.{name}") for name in ("swapped", "n"))
+            if not 0 <= swapped <= max(count, 0):
+                raise UserError(f"{where}: {key} has {swapped} swapped of {count}; restore the file from a copy")
 
 
 def _number(value: Any, where: str) -> float:
@@ -174,6 +177,11 @@ def _pictures(folder: Path) -> Pictures | None:
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{folder / 'index.json'} is no index of samples ({error}); evaluate again") from error
+    for model, by_group in models.items():
+        for group, pictures in by_group.items():
+            if len(pictures) != len(groups.get(group, ())):
+                raise UserError(f"{folder / 'index.json'} has {len(pictures)} pictures of {model} for "
+                                f"{len(groups.get(group, ()))} prompts of {group}; evaluate again")  # fmt: skip
     return Pictures(groups, models)
 
 

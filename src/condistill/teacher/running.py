@@ -106,6 +106,9 @@ class Runner:
                 try:
                     recording.result = pipeline(**arguments)
                 except Exception as error:
+                    if type(error) is Exception:  # what the tokenizers library raises on files that do not fit together
+                        name = type(pipeline).__name__
+                        raise UserError(f"{name} cannot read the keys ({error}); its folder may be damaged") from error
                     # some pipelines refuse to leave latents undecoded or forget to, but only after their loop is done
                     about = isinstance(error, UnboundLocalError) or "latent" in str(error)
                     if recording.last is None or arguments.get("output_type") != "latent" or not about:

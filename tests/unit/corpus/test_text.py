@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -94,7 +95,10 @@ def test_rows_are_mapped_not_loaded(tmp_path: Path) -> None:
         ("c.jsonl", b'{"text": "\\ud800"}\n', {}, "all text"),
         ("c.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", {}, "line 1 is no JSON"),
         ("c.jsonl", b"[" * 100_000, {}, "line 1 is no JSON"),
-        ("c.csv", b"\xff\xfea\x00", {}, "not UTF-8: line 1, byte 1 is 0xff"),
+        ("c.csv", b"\xff\xfea\x00", {}, "not UTF-8: it is UTF-16"),
+        ("c.txt", "a fox\nan owl\n".encode("utf-16-le"), {}, "not UTF-8: it is UTF-16"),
+        ("c.jsonl", gzip.compress(b"x"), {}, "it is compressed (gzip); unpack"),
+        ("c.csv", b"prompt,prompt\na,b\n", {}, "2 columns 'prompt'; rename"),
         ("c.csv", b"", {}, "name one of: none"),
         ("c.csv", b"prompt\na\n", {"column": 3}, "column of a corpus must be text"),
         ("c.parquet", b"not parquet", {}, "no readable parquet"),
@@ -150,6 +154,11 @@ def test_a_description_follows_the_contents(tmp_path: Path) -> None:
 def test_missing_file_and_nested_column(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         corpus(tmp_path / "none.txt")
+    (tmp_path / "folder.txt").mkdir()
+    with pytest.raises(UserError, match="is a folder"):
+        corpus(tmp_path / "folder.txt")
+    pq.write_table(pa.table({"text": pa.array(["a", "b", "a"]).dictionary_encode()}), tmp_path / "d.parquet")
+    assert list(corpus(tmp_path / "d.parquet")) == ["a", "b", "a"]
     pq.write_table(pa.table({"text": [{"a": 1}]}), tmp_path / "n.parquet")
     with pytest.raises(UserError, match="text or integers are wanted"):
         corpus(tmp_path / "n.parquet")

@@ -21,7 +21,7 @@ def probe(
         typer.Option("--probe", help="condition_sensitivity, swap_at or merging; repeat for more, all if not given."),
     ] = None,
     prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="Prompts to choose from; the world's own for emoji.")
+        str | None, typer.Option("--prompts", help="Prompts to choose from, a file or URL; the world's own for emoji.")
     ] = None,
     keys: Annotated[int, typer.Option("--keys", min=2, help="Different prompts.")] = 12,
     samples: Annotated[int, typer.Option("--samples", min=1, help="Samples of each prompt.")] = 4,
