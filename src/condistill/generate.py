@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condistill import processes
 from condistill.cache import Cache, Manifest
 from condistill.cache.store import MANIFEST
 from condistill.callable_package import make_callable
@@ -86,15 +87,22 @@ def generate(
         noise={**teacher.noise_path.describe(), "scheduler": type(teacher.scheduler).__name__},
         versions=versions(),
     )
-    if repair or not _is_whole(Path(out), manifest, items, seeds):
+    if processes.any_of(repair or not _is_whole(Path(out), manifest, items, seeds)):
         # a folder that is whole is only read: it may be read-only, or in use by others
         with alone(out, waited_for), advising(f"set data.batch lower ({batch} now); it changes the last bits at most"):
+            processes.by_main(lambda: _begin(Path(out), manifest, items, seeds, repair=repair))
             cache = Cache.create(out, manifest, items, seeds)
-            sweep(cache.folder)
-            if repair:
-                cache.repair()
             _fill(cache, teacher, items, seeds, batch=batch, progress=progress)
+            processes.wait()
     return Cache.open(out, teacher_hash=teacher.hash)
+
+
+def _begin(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequence[int], *, repair: bool) -> None:
+    """Plans the cache, or finds it planned, and looks for damage if it is to be repaired."""
+    cache = Cache.create(out, manifest, items, seeds)
+    sweep(out)
+    if repair:
+        cache.repair()
 
 
 def _is_whole(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequence[int]) -> bool:
@@ -105,12 +113,14 @@ def _is_whole(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequen
 def _fill(
     cache: Cache, teacher: Any, items: Sequence[Key], seeds: Sequence[int], *, batch: int, progress: bool
 ) -> None:
-    """Makes the shards that are missing."""
+    """Makes the shards that are missing, this process its share of them."""
     missing, total, dtype = cache.missing(), len(cache), DTYPES[cache.manifest.dtype]
     lacking = sum(plan.stop - plan.start for plan in missing)
-    require_free(cache.folder, lacking * int(np.prod(teacher.latent_shape)) * dtype.itemsize, "D")
-    with Progress("making D", total, unit="images", done=total - lacking, enabled=progress and bool(missing)) as bar:
-        for plan in missing:
+    require_free(str(cache.folder), lacking * int(np.prod(teacher.latent_shape)) * dtype.itemsize, "D")
+    processes.wait()  # nobody writes before all have seen the same shards missing
+    enabled = progress and bool(missing) and processes.is_main()
+    with Progress("making D", total, unit="images", done=total - lacking, enabled=enabled) as bar:
+        for plan in (missing[k] for k in processes.share(len(missing))):
             some = slice(plan.start, plan.stop)
             latents, bound = _shard(teacher, items[some], seeds[some], cache.manifest.call, batch, bar)
             cache.write_shard(plan.number, latents.to(dtype), bound)
@@ -123,7 +133,7 @@ def _shard(
     for start in range(0, len(keys), batch):
         some = slice(start, start + batch)
         parts.append(teacher.sample(keys[some], seed=seeds[some], call=call, output="latent", batch=batch))
-        bar.advance(len(keys[some]))
+        bar.advance(len(keys[some]) * processes.count())
     latents = torch.cat([part.latents for part in parts])
     if not bool(torch.isfinite(latents).all()):
         raise UserError("the teacher sampled latents that are not finite; load it in float32 or choose another sampler")

@@ -17,8 +17,21 @@ FILES = sorted(SRC.rglob("*.py"))
 
 FLOORS = [
     (
-        *("maths", "dotted", "errors", "files", "lock", "memory", "owner", "progress", "reading", "remote", "stopping"),
-        *("callable_package", "versions", "torchvision_ops"),
+        *(
+            "maths",
+            "dotted",
+            "errors",
+            "files",
+            "lock",
+            "memory",
+            "owner",
+            "processes",
+            "progress",
+            "reading",
+            "remote",
+            "stopping",
+        ),
+        *("stopping", "callable_package", "versions", "torchvision_ops"),
     ),
     ("corpus", "cache"),
     ("teacher", "world"),

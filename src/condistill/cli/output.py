@@ -10,15 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from condistill.processes import is_silent
+
 
 def emit(result: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> None:
-    """Prints `result` as one JSON object, or `lines`."""
+    """Prints `result` as one JSON object, or `lines`; of several processes the first one does."""
+    if is_silent():
+        return
     print(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
 
 
 def note(text: str) -> None:
-    """Prints a remark on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Prints a remark on standard error; of several processes the first one does."""
+    if not is_silent():
+        print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

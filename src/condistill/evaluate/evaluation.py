@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condistill import processes
 from condistill.errors import UserError, unknown_name
-from condistill.evaluate import processes, sampling, summary
+from condistill.evaluate import sampling, summary
 from condistill.evaluate.backbones import load_all
 from condistill.evaluate.items import choose, grid_rows
 from condistill.evaluate.judging import EmojiJudging, Judging

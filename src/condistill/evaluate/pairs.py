@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from condistill import processes
 from condistill.errors import UserError
-from condistill.evaluate import processes
 from condistill.evaluate.items import Items
 from condistill.maths import draws
 from condistill.maths.distances import mse_per_sample

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from condistill import processes
 from condistill.errors import UserError
-from condistill.evaluate import pictures, processes
+from condistill.evaluate import pictures
 from condistill.evaluate.backbones import Backbone, looked_at
 from condistill.files import sha256
 from condistill.maths.distances import Gaussian

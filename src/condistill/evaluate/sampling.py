@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from condistill import processes
 from condistill.errors import UserError
-from condistill.evaluate import processes
 from condistill.evaluate.backbones import Backbone, finished, looked_at
 from condistill.evaluate.items import Items
 from condistill.evaluate.judging import Judging, Seen

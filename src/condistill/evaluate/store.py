@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from condistill.evaluate import processes
+from condistill import processes
 from condistill.evaluate.judging import Seen
 from condistill.evaluate.sampling import Sampled, Wish
 from condistill.files import load_tensors, save_tensors

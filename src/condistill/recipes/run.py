@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condistill import processes
 from condistill.errors import UserError
 from condistill.files import sweep, write_json
 from condistill.lock import alone
@@ -76,10 +77,8 @@ class Run:
         store: Path | None = None,
     ):
         check(recipe)
-        refuse_others(Path(out), recipe)  # before a lock is put into a folder that is none of ours
-        with alone(out):
-            claim(out, recipe, comments=comments)
-            sweep(Path(out), Path(out) / "samples")
+        processes.join()
+        processes.by_main(lambda: _begin(Path(out), recipe, comments))
         self.recipe, self.out, self.progress = recipe, Path(out), progress
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
@@ -178,7 +177,7 @@ class Run:
             backbones=wanted.backbones, latency=wanted.latency, progress=self.progress, store=self._store,
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": made_from})
-        write_json(self.out / RESULTS, results.to_json())
+        processes.by_main(lambda: write_json(self.out / RESULTS, results.to_json()))
         return results
 
     def plan_of(self, arm: Arm) -> StudentPlan | None:
@@ -197,7 +196,8 @@ class Run:
         if not self._made_anew and page.exists() and times and page.stat().st_mtime_ns >= max(times):
             self._skip("report", REPORT)
             return page
-        return report_run(self.out)
+        processes.by_main(lambda: report_run(self.out))
+        return page
 
     def all(self) -> Finished:
         """Cache, students, evaluation and report."""
@@ -209,6 +209,14 @@ class Run:
     def _skip(self, stage: str, how: str) -> None:
         self.done_before.append(stage)
         self._say(f"{stage}: done before ({how})")
+
+
+def _begin(out: Path, recipe: Recipe, comments: str) -> None:
+    """Makes the run folder, or finds it to be that of this recipe."""
+    refuse_others(out, recipe)  # before a lock is put into a folder that is none of ours
+    with alone(out):
+        claim(out, recipe, comments=comments)
+        sweep(out, out / "samples")
 
 
 def load_teacher(recipe: Recipe) -> Teacher:

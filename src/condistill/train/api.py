@@ -212,13 +212,18 @@ def _refuse_other_teacher(teacher: Any, cache: Cache) -> None:
 
 
 def _accelerator(teacher: Any, options: TrainOptions) -> Any:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     # accelerate keeps its first settings for the whole process; a second run in one process may want others
     AcceleratorState._reset_state()
     on_cpu = teacher.device.type == "cpu"
-    return Accelerator(mixed_precision=options.precision, cpu=on_cpu)
+    # no buffer changes in training; a network may have parameters that its pipeline does not reach, which DDP must look
+    # for, but not where activations are made anew
+    ddp = DistributedDataParallelKwargs(
+        broadcast_buffers=False, find_unused_parameters=not options.gradient_checkpointing
+    )
+    return Accelerator(mixed_precision=options.precision, cpu=on_cpu, kwargs_handlers=[ddp])
 
 
 def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from condistill import processes
 from condistill.cache import Cache
 from condistill.distill.losses import LossWeights
 from condistill.distill.projections import Pupil
@@ -63,7 +64,8 @@ class Arm:
         _copy({**shadow, **counted}, checkpoint.each(f"{self.name}.ema"))
         self.ema.optimization_step = int(counted["optimization_step"])
         restore_optimizer(self.optimizer, checkpoint.each(f"{self.name}.optimizer"))
-        self.meter.restore(checkpoint.tensors(f"{self.name}.meter"))
+        # what all processes had added is with the first one
+        self.meter.restore(checkpoint.tensors(f"{self.name}.meter") if processes.is_main() else {})
 
 
 def _copy(own: Mapping[str, Tensor], found: Iterator[tuple[str, Tensor]]) -> None:

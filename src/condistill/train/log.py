@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from condistill import processes
 from condistill.distill.losses import Terms
 from condistill.distill.step import Drawn
 from condistill.files import full_disk_said, write_atomic
@@ -69,6 +70,18 @@ class Meter:
     def is_empty(self) -> bool:
         """Whether nothing was added."""
         return not self._terms
+
+    def gather(self) -> None:
+        """What all processes added comes together on the first; the others begin anew. Nothing where there is one."""
+        if processes.count() == 1:
+            return
+        found = processes.gathered({processes.index(): self.tensors()})
+        self.clear()
+        for tensors in found if processes.is_main() else ():
+            part = Meter()
+            part.restore(tensors)
+            self._terms += part._terms
+            self._draws += part._draws
 
     @property
     def loss(self) -> float:

@@ -85,6 +85,8 @@ def train(
     start, last_line, last_step = time.monotonic(), time.monotonic(), step
 
     def checkpoint() -> None:
+        for arm in arms:
+            arm.meter.gather()
         if is_main:
             parts = {name: some for arm in arms for name, some in arm.tensors().items()}
             learned = {SWAP: method.swap.tensors(), SCALER: scaler_tensors(accelerator.scaler)}
@@ -165,6 +167,7 @@ def train(
                 now = time.monotonic()
                 speed = (step - last_step) * options.batch / max(now - last_line, 1e-9)
                 for arm, norm in zip(arms, norms, strict=True):
+                    arm.meter.gather()
                     if is_main and not arm.meter.is_empty:
                         arm.log.write(
                             {"event": "step", "step": step, "loss": arm.meter.loss, **arm.meter.means()}

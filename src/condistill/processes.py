@@ -1,0 +1,111 @@
+"""Work over several processes, as `accelerate launch` or `torchrun` start them: shares, and what all of them know.
+
+Shares are whole batches or shards, the same ones that a single process would make, so the number of processes changes
+no bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from condistill.errors import UserError
+
+T = TypeVar("T")
+
+
+def _state() -> Any:
+    """accelerate's state of the processes; None where there is one. Joins the others at the first call."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def join() -> None:
+    """This process made known to the others and put on its own device; nothing where it is alone."""
+    _state()
+
+
+def index() -> int:
+    """The number of this process, from 0."""
+    state = _state()
+    return 0 if state is None else state.process_index
+
+
+def count() -> int:
+    """The number of processes."""
+    state = _state()
+    return 1 if state is None else state.num_processes
+
+
+def is_silent() -> bool:
+    """Whether this process leaves it to the first one to talk to people; nothing is joined or imported for it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+
+
+def wait() -> None:
+    """Nothing, once every process is here."""
+    state = _state()
+    if state is not None:
+        state.wait_for_everyone()
+
+
+def any_of(claim: bool) -> bool:
+    """Whether any process claims it; all of them learn the same, and none goes on before all have looked."""
+    state = _state()
+    if state is None:
+        return claim
+    from accelerate.utils import gather_object
+
+    return any(gather_object([claim]))
+
+
+def by_main(work: Callable[[], object]) -> None:
+    """Does `work` on the main process, while the others wait.
+
+    Raises:
+        UserError: the one that the work raised, on every process.
+    """
+    state, said = _state(), None
+    if state is None:
+        work()
+        return
+    if state.is_main_process:
+        try:
+            work()
+        except UserError as error:
+            said = str(error)
+    from accelerate.utils import gather_object
+
+    if (said := gather_object([said])[0]) is not None:
+        raise UserError(said)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and shows progress."""
+    state = _state()
+    return state is None or state.is_main_process
+
+
+def share(num: int) -> range:
+    """Which of `num` batches are this process's."""
+    state = _state()
+    return range(num) if state is None else range(state.process_index, num, state.num_processes)
+
+
+def gathered(parts: dict[int, T]) -> list[T]:
+    """The parts of all processes in the order of their numbers, on every process.
+
+    Args:
+        parts: number of the batch -> what this process made of it.
+    """
+    state = _state()
+    if state is not None:
+        from accelerate.utils import gather_object
+
+        parts = {number: part for each in gather_object([parts]) for number, part in each.items()}
+    return [parts[number] for number in sorted(parts)]
