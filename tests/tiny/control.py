@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import ControlNetModel, T2IAdapter
 
 from tests.tiny.case import Case
-from tests.tiny.parts import awake, sd_like, sdxl_like, seeded, small
+from tests.tiny.parts import awake, picture, sd_like, sdxl_like, seeded, small
 from tests.tiny.pipelines import sd, sdxl
 
 _EMBEDDING = {"conditioning_embedding_out_channels": (4, 8)}
@@ -28,6 +28,13 @@ def steered_xl(kind: str) -> Any:
     return sdxl_like("StableDiffusionXL" + kind, controlnet=network)
 
 
+def steered_twice() -> Any:
+    """SD with two ControlNets, each with a picture and a weight of its own."""
+    with seeded():
+        nets = [awake(ControlNetModel.from_unet(sd().unet, **_EMBEDDING)) for _ in range(2)]
+    return sd_like("StableDiffusionControlNetPipeline", controlnet=nets)
+
+
 def adapted() -> Any:
     """SD with an adapter whose features have the channels of the U-Net's four stages."""
     with seeded():
@@ -43,6 +50,12 @@ _paint = partial(small, "image", "mask_image", "control_image", strength=1.0)
 
 CASES = (
     Case("sd-controlnet", "control", partial(steered, "ControlNetPipeline"), _control),
+    Case(
+        "sd-controlnet-two",
+        "control",
+        steered_twice,
+        lambda: small(image=[picture(), picture()], controlnet_conditioning_scale=[0.5, 1.0]),
+    ),
     Case("sd-controlnet-img2img", "control", partial(steered, "ControlNetImg2ImgPipeline"), _change),
     Case("sd-controlnet-inpaint", "control", partial(steered, "ControlNetInpaintPipeline"), _paint),
     Case("sd-controlnet-pag", "control", partial(steered, "ControlNetPAGPipeline"), _control),

@@ -10,7 +10,7 @@ from condistill.errors import UserError
 from condistill.students.plan import StudentPlan
 from condistill.students.planning import DoesNotRun, build, make_plan
 from condistill.students.scoring import resolved
-from condistill.students.upstream import upstream_plan
+from condistill.students.upstream import upstream_plans, with_parts
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.running import networks
 
@@ -54,10 +54,12 @@ def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
     Raises:
         UserError: the plan was made for another teacher.
     """
-    parts = networks(teacher.pipeline)
-    above = {
-        name: build(one, parts[name]).to(next(parts[name].parameters()).dtype) for name, one in plan.upstream.items()
-    }
+    parts, cut = networks(teacher.pipeline), {}
+    for path, one in plan.upstream.items():
+        name, _, inner = path.partition(".")
+        own = parts[name].get_submodule(inner)
+        cut.setdefault(name, {})[inner] = build(one, own).to(next(own.parameters()).dtype)
+    above = {name: with_parts(parts[name], its) for name, its in cut.items()}
     student = teacher.with_network(build(plan, teacher.network, seed=seed), plan=plan, upstream=above)
     if not plan.fed_anew:
         return student
@@ -79,11 +81,10 @@ def _fed_anew(
     network, found = teacher.network, teacher.calibration
     try:
         plan = make_plan(*about, init=init, network=network)
-        above = {
-            name: upstream_plan(plan, networks(teacher.pipeline)[name], found.templates[name])
-            for name in dict.fromkeys(name for name, _ in found.links.values())
-        }
-        new = {"fed_anew": True, "upstream": {name: one for name, one in above.items() if one is not None}}
+        above: dict[str, StudentPlan] = {}
+        for name in dict.fromkeys(name for name, _ in found.links.values()):
+            above |= upstream_plans(plan, name, networks(teacher.pipeline)[name], found.templates[name])
+        new = {"fed_anew": True, "upstream": above}
         student = made(teacher, replace(plan, **new), seed=seed)
         plan = make_plan(*about, init=init, inputs=inputs, own_inputs=student.example(), network=network)
     except _NO_RUN as again:

@@ -7,11 +7,13 @@ module's output (the convolutions that a ControlNet hands out by) keeps the item
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
+import torch
 from torch import nn
 
 from condistill.errors import UserError
@@ -19,6 +21,59 @@ from condistill.students.inherit import counterparts, evenly, origins
 from condistill.students.meta import clean, on_meta
 from condistill.students.passes import sources_of_items
 from condistill.students.plan import StudentPlan
+from condistill.teacher.recording import bound_arguments
+
+
+def upstream_plans(
+    plan: StudentPlan, name: str, network: nn.Module, inputs: Mapping[str, Any]
+) -> dict[str, StudentPlan]:
+    """Path -> the cut of an upstream network that goes along with a student, of those in it where it has several.
+
+    Args:
+        plan, network, inputs: see `upstream_plan`.
+        name: the network's in the pipeline.
+
+    Raises:
+        UserError: it cannot be cut like this.
+    """
+    if hasattr(network, "config"):
+        given = {name: (network, inputs)}
+    else:  # several in one (two ControlNets), and nothing else
+        given = {f"{name}.{path}": one for path, one in _inner(network, inputs).items()}
+    plans = {path: upstream_plan(plan, part, its) for path, (part, its) in given.items()}
+    return {path: one for path, one in plans.items() if one is not None}
+
+
+def _inner(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tuple[nn.Module, Mapping[str, Any]]]:
+    """Path -> each network inside another, and what it is given where that is called with `inputs`."""
+    parts = {path: part for path, part in network.named_modules() if path and hasattr(part, "config")}
+    outer = {path: part for path, part in parts.items() if not any(path.startswith(f"{one}.") for one in parts)}
+    found: dict[str, tuple[nn.Module, Mapping[str, Any]]] = {}
+
+    def keep(path: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            found[path] = (module, bound_arguments(module, args, kwargs))
+
+        return hook
+
+    handles = [part.register_forward_pre_hook(keep(path), with_kwargs=True) for path, part in outer.items()]
+    try:
+        with torch.no_grad():
+            network(**inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def with_parts(network: nn.Module, parts: Mapping[str, nn.Module]) -> nn.Module:
+    """A copy of the network with these in the places of its own; the part at "" is all of it."""
+    if "" in parts:
+        return parts[""]
+    found = copy.deepcopy(network)
+    for path, part in parts.items():
+        found.set_submodule(path, part)
+    return found
 
 
 def upstream_plan(plan: StudentPlan, network: nn.Module, inputs: Mapping[str, Any]) -> StudentPlan | None:

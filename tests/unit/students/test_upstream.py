@@ -56,3 +56,14 @@ def test_a_step_asks_the_student_as_its_own_pipeline_does(teacher: Teacher, tmp_
         x_t = teacher.noise_path.add_noise(batch.x0, drawn.eps, drawn.t)
         answers = [one.predict(x_t, drawn.t, one.encode(batch.keys, batch.bound)) for one in (teacher, student)]
     torch.testing.assert_close(terms.output, (answers[0] - answers[1]).square().flatten(1).mean(1))
+
+
+def test_each_of_two_controlnets_is_cut() -> None:
+    two = next(case for case in CASES if case.name == "sd-controlnet-two")
+    teacher = Teacher.from_pipeline(two.build(), call=two.call())
+    student = teacher.student("b-base")
+    assert set(student.plan.upstream) == {"controlnet.nets.0", "controlnet.nets.1"}  # type: ignore[union-attr]
+    nets = zip(teacher.pipeline.controlnet.nets, student.pipeline.controlnet.nets, strict=True)
+    for before, after in nets:
+        assert (len(before.controlnet_down_blocks), len(after.controlnet_down_blocks)) == (12, 8)
+        assert torch.equal(after.controlnet_down_blocks[2].weight, before.controlnet_down_blocks[3].weight)
