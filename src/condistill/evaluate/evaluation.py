@@ -18,12 +18,15 @@ from condistill.evaluate.references import given
 from condistill.evaluate.results import Results
 from condistill.evaluate.sounds import TonesJudging
 from condistill.evaluate.stages import Plan, errors_all, materials_of, reference_all, sample_all
-from condistill.files import write_json
+from condistill.evaluate.store import Parts
+from condistill.files import remove_folder, write_json
+from condistill.memory import advising
 from condistill.progress import Progress
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
+PARTS = ".batches"  # of an evaluation that is not done yet
 JUDGES = {"world": EmojiJudging, "tones": TonesJudging}
 
 
@@ -71,7 +74,8 @@ def evaluate(
         num_items: images per group, or group -> images; one per prompt where not given.
         teacher: the name of the teacher; the first model where not given.
         baseline: the student that the others are compared with; one called "without", or the first student.
-        out: folder for results.json and samples/; nothing is written where not given.
+        out: folder for results.json and samples/, in which an evaluation that was stopped goes on; nothing is written
+            where not given.
         grid: how many pictures per group are kept for the report.
         batch: items at once; it changes no number.
         reference: what images are compared with instead of the teacher's own of other seeds: a folder of images, an
@@ -102,10 +106,11 @@ def evaluate(
     plan = Plan(
         named, groups, chosen, judging, seed, call, _checked(calls, named), batch, rows, references=references,
         backbones=networks, size=PROTOCOLS[protocol].size, store_folder=Path(store) if store else None,
-        image_folder=Path(keep_images) if keep_images else None,
+        image_folder=Path(keep_images) if keep_images else None, parts=Parts(Path(out) / PARTS) if out else None,
     )  # fmt: skip
     summary.check_baseline(named, plan.teacher_name, baseline)
-    with Progress("evaluating", plan.num_units, unit="images", enabled=progress and processes.is_main()) as bar:
+    bar = Progress("evaluating", plan.num_units, unit="images", enabled=progress and processes.is_main())
+    with bar, advising(f"set the evaluation's batch lower ({batch} now; --batch, or evaluate.batch in a recipe)"):
         samples = sample_all(plan, bar)
         materials = materials_of(plan, samples, reference_all(plan, bar), errors_all(plan, samples, bar))
     measured = {name: summary.measure(chosen, by_group) for name, by_group in materials.items()}
@@ -118,6 +123,7 @@ def evaluate(
     if out is not None and processes.is_main():
         sampling.write_grid(Path(out) / "samples", groups, rows, samples)
         write_json(Path(out) / "results.json", results.to_json())
+        remove_folder(Path(out) / PARTS)
     return results
 
 

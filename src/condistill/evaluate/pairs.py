@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,6 +64,7 @@ def errors(
     seed: int,
     batch: int,
     advance: Callable[[int], None],
+    keep: Callable[[int, Callable[[], dict[str, Gaps]]], dict[str, Gaps]],
 ) -> dict[str, Gaps]:
     """Student -> mean squared differences to the teacher's prediction and features, for n items at k noise levels.
 
@@ -77,6 +79,7 @@ def errors(
         seed: of the noise.
         batch: items per pass.
         advance: called with the number of items done.
+        keep: is given a batch's number and what makes it, and gives the batch, made or remembered.
 
     Raises:
         UserError: a prediction is not finite.
@@ -85,8 +88,8 @@ def errors(
     shared = {name: shared_taps(student) for name, student in students.items()}
     names = sorted({pair.teacher for pairs in shared.values() for pair in pairs})
     parts: dict[int, dict[str, Gaps]] = {}
-    for number in processes.share(-(-len(items) // batch)):
-        rows = slice(number * batch, min((number + 1) * batch, len(items)))
+
+    def make(rows: slice) -> dict[str, Gaps]:
         numbers = draws.numbers(rows.start, rows.stop - rows.start)
         own = {path: value[rows] for path, value in bound.items()}
         conditions = {name: m.encode(items.keys[rows], own) for name, m in {"": teacher, **students}.items()}
@@ -106,8 +109,12 @@ def errors(
         for name, gaps in found.items():
             if not np.isfinite(gaps.output).all():
                 raise UserError(f"model {name!r} predicts values that are not finite; leave it out or train it again")
-        parts[number] = found
-        advance(len(numbers))
+        return found
+
+    for number in processes.share(-(-len(items) // batch)):
+        rows = slice(number * batch, min((number + 1) * batch, len(items)))
+        parts[number] = keep(number, partial(make, rows))
+        advance(rows.stop - rows.start)
     each = processes.gathered(parts)
     return {name: Gaps.joined([found[name] for found in each]) for name in students}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from condistill.teacher import Samples, Teacher
 
 Advance = Callable[[int], None]
+Keep = Callable[[int, Callable[[], Any]], Any]  # number of a batch, what makes it -> the batch, made or remembered
 
 
 @dataclass(frozen=True)
@@ -90,12 +92,13 @@ def sample(
     batch: int,
     wish: Wish,
     advance: Advance,
+    keep: Keep,
 ) -> Sampled:
-    """The model's samples for `keys` on `seeds`, of which only what `wish` names is kept."""
+    """The model's samples for `keys` on `seeds`, batch by batch with `keep`; only what `wish` names is kept of them."""
     parts: dict[int, Sampled] = {}
     output = "both" if wish.looks or wish.rows else "latent"
-    for number in processes.share(-(-len(keys) // batch)):
-        some = slice(number * batch, (number + 1) * batch)
+
+    def make(some: slice) -> Sampled:
         made = model.sample(keys[some], seed=seeds[some], call=call, output=output, batch=batch)
         if made.images is None and wish.looks:
             raise UserError(
@@ -103,8 +106,11 @@ def sample(
             )
         if not torch.isfinite(made.latents).all() or (made.images is not None and not np.isfinite(made.images).all()):
             raise UserError(f"model {name!r} made samples that are not finite; leave it out or train it again")
-        rate = sampling_rate(model.pipeline, made.images)
-        parts[number] = _kept(made, wish, some.start, keys[some], rate)
+        return _kept(made, wish, some.start, keys[some], sampling_rate(model.pipeline, made.images))
+
+    for number in processes.share(-(-len(keys) // batch)):
+        some = slice(number * batch, (number + 1) * batch)
+        parts[number] = keep(number, partial(make, some))
         advance(len(keys[some]))
     return _whole(processes.gathered(parts), wish)
 

@@ -17,7 +17,8 @@ from condistill.evaluate.judging import Judging
 from condistill.evaluate.metrics import Material, Metric, View, features_of, union, wants_reference
 from condistill.evaluate.pairs import Gaps
 from condistill.evaluate.references import Reference
-from condistill.evaluate.sampling import Sampled, Wish
+from condistill.evaluate.sampling import Keep, Sampled, Wish
+from condistill.evaluate.store import Parts
 from condistill.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Plan:
         size: what images are brought to before; None leaves them.
         store_folder: where the teacher's samples are kept; None keeps nothing.
         image_folder: where all images are written; None writes none.
+        parts: where batches are remembered until the evaluation is done; None forgets them.
     """
 
     models: Mapping[str, Teacher]
@@ -55,6 +57,7 @@ class Plan:
     size: int | None
     store_folder: Path | None
     image_folder: Path | None
+    parts: Parts | None
 
     def needs(self, what: str) -> bool:
         """Whether some metric needs this."""
@@ -106,9 +109,14 @@ class Plan:
         return None if folder is None else folder / sampling.slug(model) / sampling.slug(group)
 
     @cached_property
+    def identities(self) -> dict[str, str]:
+        """Model -> a hash of all that decides its pictures."""
+        return {name: store.identity(model) for name, model in self.models.items()}
+
+    @cached_property
     def identity(self) -> str:
-        """A hash of all that decides the teacher's pictures."""
-        return store.identity(self.teacher)
+        """The teacher's."""
+        return store.identity(self.teacher) if self.parts is None else self.identities[self.teacher_name]
 
     @property
     def num_units(self) -> int:
@@ -161,16 +169,21 @@ def sample_all(plan: Plan, bar: Progress) -> dict[str, dict[str, Sampled]]:
 def _sampled(plan: Plan, name: str, items: Items, seeds: Sequence[int], wish: Wish, bar: Progress) -> Sampled:
     """One model's samples; the teacher's come from the store if they were made before."""
     model = plan.models[name]
+    made_from = {"keys": items.keys, "seeds": seeds, "call": plan.own_call(name), "batch": plan.batch}
+    keep: Keep = store.at_once
+    if plan.parts is not None:
+        asked = store.wished({"model": plan.identities[name], **made_from}, wish)
+        keep = plan.parts.keeper(asked, pack=store.packed, unpack=store.unpacked)
 
     def make() -> Sampled:
         return sampling.sample(
             model, items.keys, name=name, seeds=seeds, call=plan.own_call(name), batch=plan.batch, wish=wish,
-            advance=lambda n: bar.advance(n, model=name),
+            advance=lambda n: bar.advance(n, model=name), keep=keep,
         )  # fmt: skip
 
     if plan.store_folder is None or model is not plan.teacher:
         return make()
-    what = {"teacher": plan.identity, "keys": items.keys, "seeds": seeds, "call": plan.call, "batch": plan.batch}
+    what = {"teacher": plan.identity, **made_from}
     done = bar.done
     found = store.kept(plan.store_folder, what, wish, make)
     bar.advance(len(items) if bar.done == done else 0, model=name)
@@ -209,9 +222,18 @@ def errors_all(plan: Plan, samples: Mapping[str, Mapping[str, Sampled]], bar: Pr
         if students:
             found[items.group] |= pairs.errors(
                 teacher, students, items, x0=own.latents, bound=own.bound, seed=plan.seed, batch=plan.batch,
-                advance=lambda n: bar.advance(n, model="predictions"),
+                advance=lambda n: bar.advance(n, model="predictions"), keep=_keeper_of_gaps(plan, items),
             )  # fmt: skip
     return found
+
+
+def _keeper_of_gaps(plan: Plan, items: Items) -> Keep:
+    if plan.parts is None:
+        return store.at_once
+    what = {"models": plan.identities, "keys": items.keys, "seeds": items.seeds, "group": items.group}
+    what |= {"call": plan.call, "batch": plan.batch, "seed": plan.seed, "pairs": True}
+    taps = {name: [pair.teacher for pair in pairs.shared_taps(one)] for name, one in plan.students.items()}
+    return plan.parts.keeper({**what, "taps": taps}, pack=store.packed_gaps, unpack=store.unpacked_gaps)
 
 
 def materials_of(

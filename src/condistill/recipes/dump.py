@@ -117,7 +117,7 @@ def refuse_others(out: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     serious = {key: pair for key, pair in changed.items() if _unprefixed(key) not in MAY_CHANGE}
     if serious:
         raise UserError(
-            f"{out} holds the run of another recipe ({_listed(serious)}); nothing was touched, choose another --out"
+            f"{out} holds the run of another recipe ({listed(serious)}); nothing was touched, choose another --out"
         )
     return changed
 
@@ -131,7 +131,8 @@ def _unprefixed(key: str) -> str:
     return ".".join(key.split(".")[2:]) if key.startswith("compare.") else key
 
 
-def _listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+def listed(changed: Mapping[str, tuple[Any, Any]]) -> str:
+    """ "key: old -> new" of each."""
     return "; ".join(f"{key}: {_short(old)} -> {_short(new)}" for key, (old, new) in changed.items())
 
 

@@ -35,7 +35,8 @@ def is_finished(recipe: Recipe, out: Path) -> bool:
     return recipe.evaluate is None or inputs_of(out / RESULTS) == inputs(recipe, every, out)
 
 
-def _folder_hash(folder: Path) -> str:
+def folder_hash(folder: Path) -> str:
+    """A hash of the weights and configs in a pipeline folder."""
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".safetensors", ".json"))
     parts = [f"{file.relative_to(folder)} {sha256(file)}" for file in files]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -46,7 +47,7 @@ def inputs(recipe: Recipe, every: Sequence[Arm], out: Path) -> dict[str, str]:
     assert recipe.evaluate is not None
     settings = {"teacher": recipe.teacher.model_dump(), "evaluate": recipe.evaluate.model_dump()}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
-    return {"settings": digest} | {arm.name: _folder_hash(out / arm.folder / STUDENT) for arm in every}
+    return {"settings": digest} | {arm.name: folder_hash(out / arm.folder / STUDENT) for arm in every}
 
 
 def inputs_of(results: Path) -> Any:

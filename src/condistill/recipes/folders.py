@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from condistill.errors import UserError
+from condistill.recipes.dump import is_ours
 
 
 def new_folder(out: str | Path) -> Path:
@@ -14,6 +15,6 @@ def new_folder(out: str | Path) -> Path:
         UserError: something is there.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or not all(is_ours(path.name) for path in out.iterdir())):
         raise UserError(f"{out} exists and is not empty; nothing was touched, choose another --out")
     return out

@@ -10,6 +10,7 @@ import typer
 from condistill.cli.app import STEPS
 from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of, pairs, words
 from condistill.cli.output import emit, nothing_printed, table
+from condistill.cli.stopping import keeping
 
 PANEL, ORDER = STEPS, 4
 
@@ -59,7 +60,9 @@ def evaluate(
             "--student-guidance", min=0.0, help="Guidance of the students; 1 if distilled with loss.guidance."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="A new folder for results.json and samples.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="A folder for results.json and samples; goes on there if stopped.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a teacher and its students on the same prompts and seeds.
@@ -67,7 +70,8 @@ def evaluate(
     Example: condistill evaluate emoji runs/demo/student --prompts prompts.txt --steps 15
     """
     call = call_of(steps, guidance)
-    with nothing_printed():
+    kept = f"everything done is kept in {out}; the same command goes on" if out else "nothing is kept without --out"
+    with keeping(kept), nothing_printed():
         from condistill.recipes.measuring import measure
 
         results = measure(
