@@ -29,7 +29,7 @@ def bench(
 ) -> None:
     """Time training, three students at once and the making of D, each beside a plain loop as it is published.
 
-    Example: condistill --threads 1 bench --size world --out bench.json
+    Example: condistill bench --size world --out bench.json
     """
     with nothing_printed():
         from condistill.bench import bench as measured
