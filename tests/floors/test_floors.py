@@ -37,7 +37,7 @@ FLOORS = [
     ("teacher", "world"),
     ("students", "distill", "generate"),
     ("train", "evaluate", "probes", "bench"),
-    ("recipes", "report"),
+    ("recipes", "report", "export"),
     ("cli", "web", "__main__"),
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
