@@ -14,7 +14,6 @@ from diffusers import (
     DreamLiteUNetModel,
     FlowMatchEulerDiscreteScheduler,
     Ideogram4Transformer2DModel,
-    JoyImageEditPlusTransformer3DModel,
     JoyImageEditTransformer3DModel,
     Kandinsky5Transformer3DModel,
 )
@@ -111,10 +110,10 @@ def dream(kind: str) -> Any:
         )
 
 
-def joy(kind: str, cls: Any) -> Any:
-    """JoyImage: pictures and x_t are frames of one row."""
+def joy() -> Any:
+    """JoyImage without a picture to change."""
     with seeded():
-        transformer = cls(
+        transformer = JoyImageEditTransformer3DModel(
             in_channels=4,
             hidden_size=16,
             num_attention_heads=2,
@@ -137,7 +136,7 @@ def joy(kind: str, cls: Any) -> Any:
             scale_factor_spatial=32,
         )
         words = texts.qwen_tokenizer(texts.OFTEN, length=1024)
-        return getattr(diffusers, kind)(
+        return diffusers.JoyImageEditPipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(),
             vae=vae.eval(),
             text_encoder=qwen3_vl(Qwen3VLForConditionalGeneration, texts.OFTEN),
@@ -203,18 +202,7 @@ CASES = (
     Case("dreamlite-edit", "editing", partial(dream, "DreamLitePipeline"), _shown),
     Case("dreamlite-mobile", "U-Net", partial(dream, "DreamLiteMobilePipeline"), small),
     Case("dreamlite-mobile-edit", "editing", partial(dream, "DreamLiteMobilePipeline"), _shown),
-    Case(
-        "joyimage",
-        "single-stream DiT",
-        partial(joy, "JoyImageEditPipeline", JoyImageEditTransformer3DModel),
-        partial(small, 64),
-    ),
-    Case(
-        "joyimage-edit-plus",
-        "editing",
-        partial(joy, "JoyImageEditPlusPipeline", JoyImageEditPlusTransformer3DModel),
-        lambda: small(64, images=[[picture(64)]]),
-    ),
+    Case("joyimage", "single-stream DiT", joy, partial(small, 64)),
     # Keys of one length are given together.
     Case(
         "kandinsky5-i2i",
