@@ -9,6 +9,7 @@ import pytest
 
 from condistill.errors import UserError
 from condistill.recipes.arms import arms
+from condistill.recipes.check import check
 from condistill.recipes.dump import claim, dump_recipe, opening_comments
 from condistill.recipes.load import default_folder, find, load_recipe, shipped
 from condistill.recipes.schema import Recipe, checked
@@ -34,6 +35,11 @@ def test_shipped_recipes_are_read_back_equal(name: str, tmp_path: Path) -> None:
     file.write_text(dump_recipe(first), encoding="utf-8")
     assert load_recipe(file) == first
     assert arms(first)[-1].name == first.name
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_recipes_are_valid(name: str) -> None:
+    check(load_recipe(name), allow_missing_files=True)
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
