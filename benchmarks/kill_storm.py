@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -55,7 +56,7 @@ class Storm:
 
     Attributes:
         random: decides when and by what.
-        longest: seconds within which a strike falls.
+        longest: seconds within which the first strike falls.
         log: file that the commands write to.
         fresh: the share of strikes on a process of its own, with its imports.
         asked: the share of strikes that ask instead of killing.
@@ -68,13 +69,19 @@ class Storm:
     asked: float = 0.125
     counts: Counter[str] = field(default_factory=Counter)
 
-    def until_done(self, argv: Sequence[str]) -> None:
-        """Runs one command line, strikes it, and runs it again until it ends well."""
-        while True:
+    def until_done(self, argv: Sequence[str], *, least: int = 0) -> None:
+        """Runs one command line, strikes it, and runs it again until it ends well.
+
+        Args:
+            least: how often it is struck within half a second, before it can have ended well.
+        """
+        for strike in itertools.count():
             number = self.random.choice([signal.SIGTERM, signal.SIGUSR1])
             number = number if self.random.random() < self.asked else signal.SIGKILL
+            # each time a little later, so that a machine that is too busy to get anywhere gets somewhere in the end
+            seconds = 0.5 if strike < least else self.longest * 1.1**strike
             start = started_fresh if self.random.random() < self.fresh else started_by_fork
-            code = struck(start(argv, self.log), self.random.uniform(0, self.longest), number)
+            code = struck(start(argv, self.log), self.random.uniform(0, seconds), number)
             if code == 0:
                 self.counts["ended well"] += 1
                 return

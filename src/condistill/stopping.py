@@ -32,14 +32,19 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def interrupting() -> Iterator[None]:
-    """A block that any of the signals ends as Ctrl-C does."""
+def interrupting() -> Iterator[threading.Event]:
+    """A block that any of the signals ends as Ctrl-C does, and an event that says that one came.
+
+    A library that is in the middle of something may turn the interruption into an error of its own; the event tells.
+    """
+    asked = threading.Event()
 
     def interrupt(number: int) -> None:
+        asked.set()
         raise KeyboardInterrupt
 
     with handled(interrupt):
-        yield
+        yield asked
 
 
 @contextmanager

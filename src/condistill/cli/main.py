@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import traceback
@@ -28,9 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of the process where not given.
     """
     _quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a prompt may hold what the locale cannot show
     try:
-        with interrupting(), advising("ask for less at once: a smaller batch, fewer items or a smaller size"):
-            return _run(list(sys.argv[1:] if argv is None else argv))
+        with interrupting() as asked:
+            try:
+                with advising("ask for less at once: a smaller batch, fewer items or a smaller size"):
+                    return _run(list(sys.argv[1:] if argv is None else argv))
+            except Exception as error:
+                if asked.is_set() and not isinstance(error, Stopped):
+                    raise KeyboardInterrupt from error
+                raise
     except Stopped as stopped:
         return _fail(f"stopped; {stopped}", STOPPED)
     except KeyboardInterrupt:

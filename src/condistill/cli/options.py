@@ -20,6 +20,9 @@ Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NA
 Prompts = Annotated[
     str, typer.Option("--prompts", help="A file or URL: one prompt a line, or a table (csv, jsonl, parquet).")
 ]
+AutoBatch = Annotated[
+    bool, typer.Option("--auto-batch", help="Where memory runs out, halve train.micro_batch and go on; same results.")
+]
 Init = Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own where not given.")
@@ -27,6 +30,15 @@ Steps = Annotated[
 Guidance = Annotated[
     float | None, typer.Option("--guidance", help="Guidance scale; the pipeline's own where not given.")
 ]
+
+
+def with_auto_batch(overrides: list[str] | None, is_asked: bool) -> list[str]:
+    """The overrides, and the one that `--auto-batch` stands for.
+
+    >>> with_auto_batch(["train.steps=9"], True)
+    ['train.steps=9', 'train.auto_batch=true']
+    """
+    return [*(overrides or ()), *(["train.auto_batch=true"] if is_asked else [])]
 
 
 def call_of(steps: int | None, guidance: float | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def emit(result: Mapping[str, Any], lines: Sequence[str], *, as_json: bool) -> N
     """Prints `result` as one JSON object, or `lines`; of several processes the first one does."""
     if is_silent():
         return
-    print(json.dumps(_plain(result), ensure_ascii=False, allow_nan=False) if as_json else "\n".join(lines))
+    # ASCII: it is valid JSON in every locale, also with half a surrogate pair in a prompt
+    print(json.dumps(_plain(result), allow_nan=False) if as_json else "\n".join(lines))
 
 
 def note(text: str) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from condistill.cli.app import RECIPES
-from condistill.cli.options import Json, Out, Overrides, RecipeName
+from condistill.cli.options import AutoBatch, Json, Out, Overrides, RecipeName, with_auto_batch
 from condistill.cli.output import emit
 from condistill.cli.recipe_verbs import opened
 
 PANEL, ORDER = RECIPES, 5
 
 
-def train(recipe: RecipeName, overrides: Overrides = None, out: Out = None, as_json: Json = False) -> None:
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    out: Out = None,
+    auto_batch: AutoBatch = False,
+    as_json: Json = False,
+) -> None:
     """Train the recipe's students, making D first where it is missing. Continues by itself.
 
     Example: condistill train emoji train.steps=100 --out runs/short
     """
-    with opened("train", recipe, overrides, out) as one:
+    with opened("train", recipe, with_auto_batch(overrides, auto_batch), out) as one:
         students = one.train()
     emit(
         {"folder": one.out, "students": students},
