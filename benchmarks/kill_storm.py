@@ -135,9 +135,11 @@ def struck(pid: int, seconds: float, number: int) -> int:
 def contents(folder: Path) -> dict[str, Any]:
     """Path -> what must not differ between two runs, for every file below a folder, hidden ones included."""
     found: dict[str, Any] = {}
+    # a stop saves a checkpoint of its own step, and retention then keeps others beside the newest
+    older = {step for all_of in folder.rglob("checkpoints") for step in sorted(all_of.glob("step-*"))[:-1]}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_dir() or path.name in UNCOMPARED:
+        if path.is_dir() or path.name in UNCOMPARED or older & set(path.parents):
             continue
         if path.name == "log.jsonl":
             found[name] = [_unclocked(json.loads(line)) for line in path.read_text("utf-8").splitlines()]
