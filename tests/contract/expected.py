@@ -33,6 +33,7 @@ REFUSED: dict[str, str] = {
     "ltx2-latent-upsample": "no denoising loop",
     "ltx-latent-upsample": "no denoising loop",
     "musicldm": "could not be run",
+    "helios-pyramid": "sample in stages of growing size",
 }
 
 # case -> what the refusal of its student says
@@ -62,7 +63,6 @@ NOT_LOADED: dict[str, str] = {
 
 # case -> why it does not go the whole way yet; the test fails as soon as it does
 GAPS: dict[str, str] = {
-    "helios-pyramid": "its stages grow, so what it samples has another shape than the x_t of its first stage",
     "sd-cycle": "its own sampler, started from a picture, gives latents that are not finite with random weights",
     "gligen": "the pipeline switches parts of the denoiser off during its loop, so teacher and student differ in state",
 }

@@ -39,6 +39,7 @@ from condistill.maths.draws import normal, uniforms
 from condistill.maths.noise_path import NoisePath
 from condistill.maths.p_random import PRandom
 from condistill.maths.randomise import Key, Randomised, randomise
+from condistill.teacher.calling import scored
 from condistill.teacher.condition import Condition
 from condistill.teacher.taps import taps
 
@@ -117,7 +118,8 @@ def distillation_step(
     target = mask = None
     if method.weights.task:
         kind = prediction_type(teacher.scheduler)
-        target = task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind) * teacher.answer_sign
+        target = scored(teacher.calibration, task_target(x0, eps, t, path=teacher.noise_path, prediction_type=kind))
+        target = target * teacher.answer_sign
         mask = torch.from_numpy(~drawn.keys.swapped).to(device)
 
     null = None

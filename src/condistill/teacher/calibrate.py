@@ -21,6 +21,7 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
+from condistill.teacher.held import with_held
 from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.keys import SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item, lists_like_x_t
@@ -29,12 +30,16 @@ from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, NotRun, Runner, experts, not_run, samplers, unheard
-from condistill.teacher.steps import calls_at
+from condistill.teacher.steps import calls_at, check_one_way
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
 EXCHANGING = ("pag_scale", "sag_scale")  # guidance that exchanges the denoiser's attention while it runs
 Keys = tuple[Key, Key, Key]
+
+
+class NoKey(UserError):
+    """Nothing that the denoiser is given depends on the key."""
 
 
 @unheard()
@@ -110,7 +115,7 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
     keep what it computed in an earlier step unless it is told not to.
 
     Raises:
-        UserError: the reason that two keys gave.
+        UserError: the reason that two keys gave, or one alone where the pipeline did not tell the two apart.
     """
     try:
         return _calibrated(runner, keys), {}
@@ -123,6 +128,8 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
                 continue
             try:
                 return _calibrated(replace(runner.with_call(**switched), single=single), keys), switched
+            except UserError as error:
+                reason = error if isinstance(reason, NoKey) else reason
             except Exception:  # then the reason is the one that two keys gave
                 continue
     raise reason
@@ -130,6 +137,7 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
 
 def _calibrated(runner: Runner, keys: Keys) -> Calibration:
     whole = _whole(runner, keys)
+    check_one_way(whole, runner)
     runner = replace(runner, upstream=_upstream(whole), blank=whole.blank)
     whole = whole.only(runner.upstream or ())
     runner = _conditional(runner, whole, keys)
@@ -172,7 +180,7 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
     """The runner with `skip` at the first call of a step that depends on the key.
 
     Raises:
-        UserError: none does.
+        NoKey: none does.
     """
     if not whole.calls or not whole.samples:
         raise not_called(runner)
@@ -185,7 +193,7 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
         before, after = a.leaves(skip), b.leaves(skip)
         if set(before) != set(after) or any(not same(value, after[path]) for path, value in before.items()):
             return replace(runner, skip=skip)
-    raise UserError(
+    raise NoKey(
         f"no argument of {type(runner.network).__name__} depends on the key; random conditioning needs a conditional "
         "pipeline"
     )
@@ -197,19 +205,20 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     pair = runner.first(two(runner, keys))
     nested = pair.nested(runner.skip)
     if runner.single:
-        found = {part: lists_like_x_t(value, whole.samples[0]) for part, value in nested.items()}
+        some = {part: lists_like_x_t(value, whole.samples[0]) for part, value in nested.items()}
     else:
         alone = runner.first([keys[0]]).nested(runner.skip)
-        found = {part: lists_by_item(value, alone[part]) for part, value in nested.items() if part in alone}
-    lists: frozenset[str] = frozenset().union(*(_prefixed(paths, part) for part, paths in found.items()))
+        some = {part: lists_by_item(value, alone[part]) for part, value in nested.items() if part in alone}
+    lists: frozenset[str] = frozenset().union(*(_prefixed(paths, part) for part, paths in some.items()))
     leaves = pair.leaves(runner.skip, lists)
     links = _links(pair, runner.skip)
     view, noisy = find_noisy(leaves, whole.samples[0], n, name)
     beside, noisy = with_beside(whole, leaves, noisy, n, name)
     calls, at = calls_at(whole, runner.skip, lists, next(iter(noisy)))
     check_given(noisy, calls, name)
+    noisy = with_held(noisy, view, whole, runner, two(runner, keys), n)
     times = time_maps(calls, at, {*noisy, *links}, n, name, scheduler=whole.stepped[0])
-    return Calibration(
+    found = Calibration(
         runner=runner,
         templates=nested,
         lists=lists,
@@ -221,6 +230,8 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
         beside=beside,
         scheduler=_sampler_name(runner.pipeline, whole.stepped[0]),
     )
+    found.x0(whole, n)
+    return found
 
 
 def _prefixed(paths: frozenset[str], part: str) -> frozenset[str]:

@@ -17,6 +17,7 @@ from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import Noisy
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import Runner
+from condistill.teacher.steps import check_one_way
 from condistill.teacher.timing import TimeMap
 from condistill.teacher.view import View
 
@@ -100,12 +101,24 @@ class Calibration:
         """The denoiser's argument that takes x_t."""
         return next(iter(self.noisy))
 
+    @property
+    def held(self) -> Tensor | None:
+        """Where in x_t something is given in its place, (*latent) bool; None if nowhere."""
+        parts = sorted(
+            {one.part: one for one in reversed(list(self.noisy.values()))}.items(), key=lambda p: p[0] or (0,)
+        )
+        masks = [torch.zeros(one.shape, dtype=torch.bool) if one.held is None else one.held for _, one in parts]
+        if not any(bool(mask.any()) for mask in masks):
+            return None
+        return masks[0] if len(masks) == 1 else torch.cat([mask.flatten() for mask in masks])
+
     def x0(self, recording: Recording, n: int) -> Tensor:
         """(n, *latent): what the steps of a recorded run have led to.
 
         Raises:
-            UserError: it took no step.
+            UserError: it took no step, went back in time, or ended at another size.
         """
+        check_one_way(recording, self.runner)
         lasts = [(self.view, recording.last)]
         if self.beside is not None:
             lasts.append((self.beside, recording.beside.last if recording.beside else None))
@@ -113,6 +126,13 @@ class Calibration:
             raise UserError(
                 f"{type(self.runner.pipeline).__name__} took no step; num_inference_steps must be at least 1"
             )
+        for view, last in lasts:
+            if last is not None and not view.takes(last, n):
+                raise UserError(
+                    f"what {type(self.runner.pipeline).__name__} samples has another size at its end, "
+                    f"{tuple(last.shape)} for {n}, than x_t has at its beginning, {view.shape} for one; pipelines that "
+                    "sample in stages of growing size are not supported"
+                )
         found = [view(last.detach(), n) for view, last in lasts if last is not None]
         return found[0] if len(found) == 1 else torch.cat([one.flatten(1) for one in found], dim=1)
 

@@ -60,12 +60,21 @@ def _cast(leaves: Leaves, dtype: torch.dtype, times: Mapping[str, Any]) -> Leave
 
 
 def prediction(found: Calibration, output: Any) -> Tensor:
-    """The part of the denoiser's answer that is about x_t, (b, ...)."""
+    """The part of the denoiser's answer that is about x_t, (b, ...); 0 where something is given in x_t's place."""
     if found.beside is None:
-        return next(iter(found.noisy.values())).cropped(first_tensor(output))
+        return scored(found, next(iter(found.noisy.values())).cropped(first_tensor(output)))
     parts = {one.part: one for one in reversed(list(found.noisy.values()))}
     ordered = [parts[part] for part in sorted(part for part in parts if part is not None)]
-    return torch.cat([one.cropped(first_tensor(output[k])).flatten(1) for k, one in enumerate(ordered)], dim=1)
+    whole = [one.cropped(first_tensor(output[k])).flatten(1) for k, one in enumerate(ordered)]
+    return scored(found, torch.cat(whole, dim=1))
+
+
+def scored(found: Calibration, answer: Tensor) -> Tensor:
+    """An answer (b, *latent), or what it should be, with 0 where something is given in x_t's place."""
+    held = found.held
+    if held is None or answer.shape[1:] != held.shape:
+        return answer
+    return answer.masked_fill(held.to(answer.device), 0.0)
 
 
 def stacked_rows(rows: Sequence[Mapping[str, Any]], found: Calibration) -> dict[str, Any]:

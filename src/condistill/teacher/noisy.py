@@ -73,6 +73,17 @@ class Noisy:
         """Of x_t along the axis."""
         return self.shape[self.axis] if self.axis is not None else 0
 
+    @property
+    def held(self) -> Tensor | None:
+        """Where in x_t's own shape something is given in its place; None if nowhere."""
+        held = self.given if self.corner is None or self.given is None else self.given[self._box]
+        return held if held is not None and bool(held.any()) else None
+
+    @property
+    def _box(self) -> tuple[slice, ...]:
+        """The places of x_t where more stands along several axes."""
+        return tuple(slice(start, start + size) for start, size in zip(self.corner or (), self.shape, strict=True))
+
     def sizes(self, rows: Tensor) -> list[int]:
         """Of one item in (b, ...) rows, but for the axis along which more than x_t stands."""
         return [size for axis, size in enumerate(rows.shape[1:]) if axis != self.axis]
@@ -96,9 +107,8 @@ class Noisy:
             return x_t
         if self.corner is not None:
             whole = extra.clone()
-            places = zip(self.corner, self.shape, strict=True)
-            whole[(slice(None), *(slice(start, start + length) for start, length in places))] = x_t
-            return whole
+            whole[(slice(None), *self._box)] = x_t
+            x_t = whole
         if self.given is not None:
             return torch.where(self.given.to(x_t.device), extra, x_t)
         if self.axis is None:
@@ -179,8 +189,8 @@ def check_given(found: Mapping[str, Noisy], calls: Sequence[Leaves], name: str) 
         first, *later = [noisy.extra(rows) for rows in (stacked(call[path]) for call in calls) if rows is not None]
         if any((first - one).abs().max() > GIVEN * first.abs().max() for one in later):
             raise UserError(
-                f"what stands in place of x_t in argument {path!r} of {name} changes from step to step; this pipeline "
-                "is not supported"
+                f"what stands in place of x_t in argument {path!r} of {name} changes from step to step, as it does "
+                "with a strength below 1; give it with a strength of 1 if the pipeline takes one"
             )
 
 

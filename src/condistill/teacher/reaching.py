@@ -13,8 +13,9 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import SIZES, example_keys, fillings, small_sizes, switches, with_pictures
-from condistill.teacher.recording import Recording, shadowed
+from condistill.teacher.recording import Recording
 from condistill.teacher.running import Runner, networks, not_run
+from condistill.teacher.shadowing import shadowed
 
 LARGE = 2**14  # places of x_t: a picture of 1024 pixels a side has no more in the usual latent spaces
 Keys = tuple[Key, Key, Key]

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from condistill.teacher.blanks import filled_with, kept, likely_answer
 from condistill.teacher.leaves import Leaves, flatten
 from condistill.teacher.parts import Parts, answer_of, stepped, time_of
+from condistill.teacher.sections import Sections
+from condistill.teacher.shadowing import bound_arguments, shadowed
 
 Mode = Literal["real", "zeros", "ones", "stop"]
 
@@ -73,6 +75,7 @@ class Recording:
         blank: the denoiser's first answer, as zeros.
         beside: what a second sampler did that stepped after the first without another call of the denoiser.
         answer: what the first step was given as the denoiser's answer; None if it was a step of a kind of its own.
+        back: a time that the loop went back to without beginning anew; None if it did not.
     """
 
     calls: list[Called] = field(default_factory=list)
@@ -85,6 +88,7 @@ class Recording:
     blank: Any = None
     beside: Beside | None = None
     answer: Tensor | None = None
+    back: float | None = None
 
     def only(self, names: Collection[str]) -> Recording:
         """The same without the upstream calls of other networks than `names`."""
@@ -103,37 +107,6 @@ class Recording:
         return found
 
 
-def bound_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The call's arguments by parameter name, whether they were passed by place or by name."""
-    found = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
-    named = {name: value for name, value in list(found.items())[1:] if name != "kwargs"}
-    return {**named, **found.get("kwargs", {})}
-
-
-@contextmanager
-def shadowed(owner: Any, name: str, replacement: Any) -> Iterator[None]:
-    """`owner.name` is `replacement` inside the block, and what it was (class or instance attribute) after it."""
-    missing = object()
-    before = vars(owner).get(name, missing)
-    if isinstance(owner, type):
-        inherited = before is missing
-        setattr(owner, name, replacement)
-        try:
-            yield
-        finally:
-            delattr(owner, name) if inherited else setattr(owner, name, before)
-        return
-    # vars(), not setattr: nn.Module and ConfigMixin intercept attribute access
-    vars(owner)[name] = replacement
-    try:
-        yield
-    finally:
-        if before is missing:
-            del vars(owner)[name]
-        else:
-            vars(owner)[name] = before
-
-
 class Watch:
     """The stubs of one run.
 
@@ -150,8 +123,9 @@ class Watch:
         blank: Any = None,
         guess: bool = False,
         is_sole: bool = False,
+        leave: bool = True,
     ):
-        self._is_sole = is_sole
+        self._is_sole, self._leave, self._sections = is_sole, leave, Sections()
         self.recording, self._guess = Recording(blank=blank), guess
         self._mode, self._skip, self._max_steps = mode, skip, max_steps
         self._pending: dict[str, Called] = {}
@@ -217,6 +191,8 @@ class Watch:
             is_sole = self._mode == "real" and self._is_sole
             is_known = any(scheduler is known for known in seen.stepped)
             is_part = not self._called_since_step and self._parts.continues(scheduler, given)
+            if self._is_over(given):
+                return out
             if seen.stepped and not self._called_since_step and not is_known and not is_part:
                 self._step_beside(scheduler, given, out)
             elif is_sole or self._called_since_step or is_known or is_part:
@@ -224,6 +200,14 @@ class Watch:
             return out
 
         return step
+
+    def _is_over(self, given: Mapping[str, Any]) -> bool:
+        """Whether the step is of another section of what is sampled: the first one is what is recorded."""
+        if not self._sections.is_over(time_of(given), called=self._called_since_step):
+            return False
+        if self._leave:
+            raise EnoughRecorded
+        return True
 
     def _step_beside(self, scheduler: Any, given: Mapping[str, Any], out: Any) -> None:
         seen = self.recording
@@ -240,8 +224,9 @@ class Watch:
         if not is_part:
             self._parts.begin()
             seen.times.append(time_of(given))
+            seen.back = self._sections.step(seen.times[-1])
         self._parts.add(scheduler, given, stepped(out))
-        if self._mode == "zeros":
+        if self._mode != "real":
             seen.samples[len(seen.times) - 1 :] = [self._parts.sample]
         if not seen.stepped:
             seen.answer = answer_of(given)
@@ -264,6 +249,7 @@ def watched(
     max_steps: int | None = None,
     blank: Any = None,
     guess: bool = False,
+    leave: bool = True,
 ) -> Iterator[Recording]:
     """Yields the recording that fills while the block runs the pipeline.
 
@@ -276,8 +262,10 @@ def watched(
         max_steps: leave the pipeline after so many scheduler steps.
         blank: zeros to answer with, from an earlier recording.
         guess: answer with zeros in the likeliest shape, so that the network need not run at all.
+        leave: leave the pipeline after the first section of a video that it makes section by section.
     """
-    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess, is_sole=len(schedulers) == 1)
+    is_sole = len(schedulers) == 1
+    watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess, is_sole=is_sole, leave=leave)
     with ExitStack() as stack:
         stack.enter_context(shadowed(network, "forward", watch.forward(network)))
         for name, module in others.items():

@@ -17,7 +17,8 @@ from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.blanks import filled_with
 from condistill.teacher.keys import key_arguments, parameters_of
-from condistill.teacher.recording import EnoughRecorded, Mode, Recording, shadowed, watched
+from condistill.teacher.recording import EnoughRecorded, Mode, Recording, watched
+from condistill.teacher.shadowing import shadowed
 
 STEPS = "num_inference_steps"
 
@@ -73,12 +74,13 @@ class Runner:
         skip: int = 0,
         max_steps: int | None = None,
         generators: list[torch.Generator] | None = None,
+        leave: bool = True,
     ) -> Recording:
         """The recording of one run. Global random state is not touched.
 
         Args:
             keys: n of them; one where the pipeline takes one at a time.
-            mode, skip, max_steps: see `recording.watched`.
+            mode, skip, max_steps, leave: see `recording.watched`.
             generators: one per key; drawn from a fixed seed if not given.
         """
         pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
@@ -92,7 +94,7 @@ class Runner:
         watching = watched(
             self.network, samplers(pipeline), mode,
             others=self._others(mode), skip=skip, max_steps=max_steps, blank=self.blank,
-            guess=self.guess,
+            guess=self.guess, leave=leave,
         )  # fmt: skip
         with (
             _quiet(pipeline),

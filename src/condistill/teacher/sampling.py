@@ -70,7 +70,7 @@ def sample_once(
     generators = [generator(seed, "sample", number) for seed, number in seeds]
     teacher.network.eval()
     try:
-        recording = runner.run(keys, mode="real", generators=generators)
+        recording = runner.run(keys, mode="real", generators=generators, leave=output == "latent")
     except (RuntimeError, ValueError) as error:
         if "output_type" in str(error) and given.get("output_type") == "latent":
             return sample_once(teacher, keys, seeds, call=call, output="np")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from condistill.errors import UserError
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.noisy import stacked
 from condistill.teacher.recording import Recording
+from condistill.teacher.running import Runner
 
 
 def calls_at(whole: Recording, skip: int, lists: frozenset[str], x_path: str) -> tuple[list[Leaves], list[float]]:
@@ -22,6 +24,19 @@ def calls_at(whole: Recording, skip: int, lists: frozenset[str], x_path: str) ->
             calls.append(leaves)
             times.append(time)
     return calls, times
+
+
+def check_one_way(recording: Recording, runner: Runner) -> None:
+    """Nothing, if the loop went from noise to data in one way.
+
+    Raises:
+        UserError: it went back to some time, as loops in stages of growing size do.
+    """
+    if recording.back is not None:
+        raise UserError(
+            f"{type(runner.pipeline).__name__} samples in stages: after time {max(recording.times):g} it goes back to "
+            f"{recording.back:g}, so what it samples is no x_0 of one noise process; this pipeline is not supported"
+        )
 
 
 def _shape(value: Any) -> Any:

@@ -16,8 +16,8 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.leaves import flatten, rebuild
-from condistill.teacher.recording import bound_arguments, shadowed
 from condistill.teacher.sampling import Samples
+from condistill.teacher.shadowing import bound_arguments, shadowed
 
 if TYPE_CHECKING:
     from condistill.teacher.teacher import Teacher

@@ -52,6 +52,13 @@ class TimeMap:
         return time.to(self.dtype) if self.dtype.is_floating_point else time.round().to(self.dtype)
 
     @property
+    def num_scales(self) -> int:
+        """How many scales there are but for 0, at which a part has one time always."""
+        scales = torch.as_tensor(self.scale, dtype=torch.float64).flatten()
+        scales = scales[scales.abs() > NEAR * scales.abs().max()].sort().values
+        return 1 + int((scales.diff() > NEAR * scales.abs().max()).sum())
+
+    @property
     def is_plain(self) -> bool:
         """Whether the network is given the scheduler's time as it is."""
         return (
@@ -94,6 +101,11 @@ def time_maps(
             raise UserError(
                 f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time "
                 "or of its log noise; this pipeline is not supported"
+            )
+        if fitted.num_scales > 1:
+            raise UserError(
+                f"argument {path!r} of {name} gives parts of x_t a time of their own, so they have less noise than the "
+                "rest, as with a strength between 0 and 1; give what is given with a strength of 1"
             )
         found[path] = fitted
     if not any(":" not in path for path in found):

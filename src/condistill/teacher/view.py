@@ -32,6 +32,12 @@ class View:
             sample = sample[:n]
         return sample.permute(0, *self.axes).reshape(n, *self.shape)
 
+    def takes(self, sample: Tensor, n: int) -> bool:
+        """Whether the sample has the size that it had when this layout was found."""
+        dims = sample.ndim if self.frames > 1 else sample.ndim - 1
+        size = sample[: n * self.frames].numel()
+        return dims == len(self.axes) and size == n * torch.Size(self.shape).numel()
+
 
 def views(sample: Tensor, n: int, rows: Tensor) -> Iterator[View]:
     """Layouts of the sample that could be an item of `rows`, the plainest first."""
