@@ -10,16 +10,12 @@ import torch
 
 from condistill.errors import UserError
 from tests.contract import battery, page
-from tests.contract.expected import GAPS, NOT_CUT, NOT_LOADED, REFUSED
+from tests.contract.expected import NOT_CUT, NOT_LOADED, REFUSED
 from tests.tiny.case import Case
 from tests.tiny.catalogue import catalogue
 
 CASES = catalogue()
-WHOLE = [
-    pytest.param(name, marks=pytest.mark.xfail(reason=GAPS[name], strict=True)) if name in GAPS else name
-    for name in CASES
-    if name not in REFUSED
-]
+WHOLE = [name for name in CASES if name not in REFUSED]
 
 
 @pytest.fixture(scope="session")

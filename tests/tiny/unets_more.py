@@ -173,7 +173,15 @@ def tokens(kind: str) -> Any:
         )
 
 
-_gligen = partial(small, gligen_phrases=["a fox"], gligen_boxes=[[0.1, 0.2, 0.7, 0.9]])
+def cycle() -> Any:
+    """Cycle diffusion: SD beside the picture's own path; its DDIM scheduler's last step has variance, as SD's has."""
+    scheduler = diffusers.DDIMScheduler(set_alpha_to_one=False, steps_offset=1, clip_sample=False)
+    return sd_like("CycleDiffusionPipeline", scheduler=scheduler, without=("image_encoder",))
+
+
+_boxed = partial(small, gligen_phrases=["a fox"], gligen_boxes=[[0.1, 0.2, 0.7, 0.9]])
+# by itself it looks at the boxes in the first 0.3 of the steps only
+_gligen = partial(_boxed, gligen_scheduled_sampling_beta=1.0)
 _change = partial(small, "image", size=None, strength=1.0)
 _paint = partial(small, "image", "mask_image", size=None, strength=1.0)
 _whole = partial(dict, processing_resolution=0)
@@ -197,6 +205,7 @@ CASES = (
     ),
     Case("sdxl-refiner", "image to image", refiner, _change),
     Case("gligen", "control", partial(boxes, "StableDiffusionGLIGENPipeline"), _gligen),
+    Case("gligen-by-itself", "control", partial(boxes, "StableDiffusionGLIGENPipeline"), _boxed),
     Case(
         "gligen-pictures",
         "control",
@@ -251,7 +260,7 @@ CASES = (
     Case(
         "sd-cycle",
         "image to image",
-        partial(sd_like, "CycleDiffusionPipeline", without=("image_encoder",)),
+        cycle,
         partial(_change, source_prompt="a fox"),
     ),
 )

@@ -30,7 +30,7 @@ from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, NotRun, Runner, experts, not_run, samplers, unheard
-from condistill.teacher.steps import calls_at, check_one_way
+from condistill.teacher.steps import calls_at, check_one_network, check_one_way
 from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
@@ -138,6 +138,7 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
 def _calibrated(runner: Runner, keys: Keys) -> Calibration:
     whole = _whole(runner, keys)
     check_one_way(whole, runner)
+    check_one_network(whole, runner)
     runner = replace(runner, upstream=_upstream(whole), blank=whole.blank)
     whole = whole.only(runner.upstream or ())
     runner = _conditional(runner, whole, keys)

@@ -20,6 +20,7 @@ from condistill.teacher.leaves import Leaves, flatten
 from condistill.teacher.parts import Parts, answer_of, stepped, time_of
 from condistill.teacher.sections import Sections
 from condistill.teacher.shadowing import bound_arguments, shadowed
+from condistill.teacher.state import State, state_of, switched
 
 Mode = Literal["real", "zeros", "ones", "stop"]
 
@@ -75,6 +76,7 @@ class Recording:
         blank: the denoiser's first answer, as zeros.
         beside: what a second sampler did that stepped after the first without another call of the denoiser.
         answer: what the first step was given as the denoiser's answer; None if it was a step of a kind of its own.
+        switched: a switch of the denoiser that is another at a later call than at the first; None if none is.
         back: a time that the loop went back to without beginning anew; None if it did not.
     """
 
@@ -88,6 +90,7 @@ class Recording:
     blank: Any = None
     beside: Beside | None = None
     answer: Tensor | None = None
+    switched: str | None = None
     back: float | None = None
 
     def only(self, names: Collection[str]) -> Recording:
@@ -131,6 +134,7 @@ class Watch:
         self._pending: dict[str, Called] = {}
         self._called_since_step, self._parts = False, Parts()
         self._blanks: dict[Any, Any] = {}
+        self._state: State = {}
 
     def forward(self, network: nn.Module) -> Any:
         """A stand-in for the denoiser's forward."""
@@ -144,6 +148,7 @@ class Watch:
                 call = Called(len(seen.times), kept(bound_arguments(network, args, kwargs)))
                 seen.calls.append(call)
                 seen.upstream.append(_feeding(call, self._pending))
+                self._note_state(network)
             if self._mode == "stop" and len(seen.calls) > self._skip:
                 raise EnoughRecorded
             if self._mode == "real":
@@ -151,6 +156,12 @@ class Watch:
             return self._blank(network, seen.calls[-1].arguments, lambda: real(*args, **kwargs))
 
         return forward
+
+    def _note_state(self, network: nn.Module) -> None:
+        if self._mode == "zeros" and self.recording.switched is None:
+            state = state_of(network)
+            self._state = self._state or state
+            self.recording.switched = switched(self._state, state)
 
     def _blank(self, network: nn.Module, arguments: Mapping[str, Any], real: Callable[[], Any]) -> Any:
         """Zeros to answer with; a loop may go on at another size (more frames), so one for every shape of the input."""

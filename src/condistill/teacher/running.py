@@ -19,6 +19,7 @@ from condistill.teacher.blanks import filled_with
 from condistill.teacher.keys import key_arguments, parameters_of
 from condistill.teacher.recording import EnoughRecorded, Mode, Recording, watched
 from condistill.teacher.shadowing import shadowed
+from condistill.teacher.state import same_state
 
 STEPS = "num_inference_steps"
 
@@ -98,7 +99,7 @@ class Runner:
         )  # fmt: skip
         with (
             _quiet(pipeline),
-            _same_attention(self.network),
+            same_state(self.network),
             _others_blank(self, mode),
             torch.random.fork_rng(devices=[]),
             torch.no_grad(),
@@ -253,18 +254,6 @@ def _quiet(pipeline: Any) -> Iterator[None]:
             vars(pipeline).pop("_progress_bar_config", None)
         else:
             pipeline._progress_bar_config = bar
-
-
-@contextmanager
-def _same_attention(network: nn.Module) -> Iterator[None]:
-    """Attention processors that a pipeline exchanges in its loop are put back, also where it is left early."""
-    before = dict(getattr(network, "attn_processors", {}))
-    try:
-        yield
-    finally:
-        now = dict(getattr(network, "attn_processors", {}))  # collected anew from all modules, so asked for once
-        if any(now.get(name) is not one for name, one in before.items()):
-            network.set_attn_processor(before)  # type: ignore[operator]
 
 
 @contextmanager

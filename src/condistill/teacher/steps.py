@@ -26,6 +26,19 @@ def calls_at(whole: Recording, skip: int, lists: frozenset[str], x_path: str) ->
     return calls, times
 
 
+def check_one_network(recording: Recording, runner: Runner) -> None:
+    """Nothing, if the denoiser is the same in every step.
+
+    Raises:
+        UserError: its pipeline switches something in it.
+    """
+    if recording.switched is not None:
+        raise UserError(
+            f"{type(runner.pipeline).__name__} sets {recording.switched!r} of its {runner.component} another way at "
+            "some steps, so the network is no one function of x_t, t and condition; pass what leaves it as it is"
+        )
+
+
 def check_one_way(recording: Recording, runner: Runner) -> None:
     """Nothing, if the loop went from noise to data in one way.
 
