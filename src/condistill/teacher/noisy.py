@@ -13,7 +13,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.rounding import TOLERANCE, allowed
-from condistill.teacher.view import View, views
+from condistill.teacher.view import View, views, whole_slices
 
 GIVEN = 5e-2  # relative; what is given in place of x_t may have a little noise on it, new in every step
 SOME, MANY = 32, 4096  # so few numbers that are alike say nothing, so many are enough to see whether some are
@@ -276,18 +276,7 @@ def _scaled_in_part(rows: Tensor, wanted: Tensor, n: int) -> Noisy | None:
         return None
     scaled = wanted * factor
     differs = ((blocks - scaled).abs() > tolerance * scaled.abs().max()).flatten(0, 1).any(dim=0)
-    return Noisy(tuple(wanted.shape[1:]), blocks=len(blocks), given=_whole_slices(differs))
-
-
-def _whole_slices(differs: Tensor) -> Tensor:
-    """`differs`, or the slices along one axis (frames) that it fills but for numbers that are equal by accident."""
-    for axis in range(differs.ndim):
-        rest = [k for k in range(differs.ndim) if k != axis]
-        filled = differs.double().mean(dim=rest) > 0.5 if rest else differs
-        slices = filled.view([-1 if k == axis else 1 for k in range(differs.ndim)]).expand_as(differs)
-        if bool(filled.any()) and not bool((differs & ~slices).any()):
-            return slices.clone()
-    return differs
+    return Noisy(tuple(wanted.shape[1:]), blocks=len(blocks), given=whole_slices(differs))
 
 
 def _by_frame(rows: Tensor, x_t: Tensor, n: int) -> Noisy | None:

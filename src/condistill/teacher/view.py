@@ -57,3 +57,14 @@ def views(sample: Tensor, n: int, rows: Tensor) -> Iterator[View]:
                 yield View(frames, axes, target)
             elif len(target) == 2 and target[1] == permuted[-1] and size < torch.Size(target).numel():
                 yield View(frames, axes, (size // target[1], target[1]))  # tokens, with those of a picture beside them
+
+
+def whole_slices(differs: Tensor) -> Tensor:
+    """`differs`, or the slices along one axis (frames) that it fills but for numbers that are equal by accident."""
+    for axis in range(differs.ndim):
+        rest = [k for k in range(differs.ndim) if k != axis]
+        filled = differs.double().mean(dim=rest) > 0.5 if rest else differs
+        slices = filled.view([-1 if k == axis else 1 for k in range(differs.ndim)]).expand_as(differs)
+        if bool(filled.any()) and not bool((differs & ~slices).any()):
+            return slices.clone()
+    return differs
