@@ -9,11 +9,12 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from condistill.corpus.base import Rows
+from condistill.corpus.blanks import BATCH_ROWS, filled, not_blank, num_blank, parts
 from condistill.errors import UserError, nearest
 from condistill.files import atomic, sha256
 from condistill.maths.randomise import Key
@@ -21,8 +22,6 @@ from condistill.remote import cache_folder
 
 COLUMNS = ("prompt", "caption", "text")  # looked for in this order where no column is named
 KINDS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
-BATCH_ROWS = 65_536
-BATCH_CHARACTERS = 64 * 1024 * 1024  # an Arrow column of strings holds at most 2 GiB a batch
 VERSION = 2  # of the converted files
 FIELD_CHARACTERS = 16 * 1024 * 1024
 
@@ -102,34 +101,18 @@ def _convert(path: Path, column: str | None, target: Path) -> None:
     found, is_text, rows = _rows(path, column)
     kind = pa.string() if is_text else pa.int64()
     # twice over the file, because the schema with its counts stands first
-    blank = sum(1 for key in rows() if _is_blank(key))
+    blank = sum(num_blank(part) for part in parts(rows()))
     facts = {"column": found.encode(errors="replace"), "num_blank": str(blank), "sha256": sha256(path)}
     schema = pa.schema([("key", kind)], metadata=facts)
     with atomic(target) as temporary, pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for batch in _batches(key for key in rows() if not _is_blank(key)):
+        for part in parts(rows()):
             try:
-                writer.write_batch(pa.record_batch([pa.array(batch, kind)], schema=schema))
+                for kept in not_blank(part, kind):
+                    writer.write_batch(pa.record_batch([kept], schema=schema))
             except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError, OverflowError) as error:
                 raise UserError(
                     f"{path}: its keys must be all text or all integers below 2**63 ({' '.join(str(error).split())})"
                 ) from None
-
-
-def _batches(keys: Iterable[Key]) -> Iterator[list[Key]]:
-    batch: list[Key] = []
-    characters = 0
-    for key in keys:
-        batch.append(key)
-        characters += len(key) if isinstance(key, str) else 0
-        if len(batch) == BATCH_ROWS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
-
-
-def _is_blank(key: Any) -> bool:
-    return key is None or (isinstance(key, str) and not key.strip())
 
 
 def _rows(path: Path, column: str | None) -> tuple[str, bool, Any]:
@@ -255,7 +238,9 @@ def _parquet(path: Path, column: str | None) -> tuple[str, bool, Any]:
     def rows() -> Iterator[Any]:
         try:
             for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[name]):
-                yield from batch.column(0).to_pylist()
+                column = batch.column(0)
+                filled(column)  # what cannot be read is found here
+                yield column
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} is damaged ({' '.join(str(error).split())})") from None
 

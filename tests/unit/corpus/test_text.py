@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from condistill import UserError, corpus
-from condistill.corpus import text
+from condistill.corpus import blanks
 
 ROWS = ["a panda", 'quoted "x", and\ttab', "\u0645\u0631\u062d\u0628\u0627", "\U0001f98a fox", "two\nlines"]
 
@@ -121,8 +121,12 @@ def test_odd_lines_are_kept_as_they_are(tmp_path: Path) -> None:
 
 
 def test_long_rows_go_into_several_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "BATCH_CHARACTERS", 10)
+    monkeypatch.setattr(blanks, "BATCH_CHARACTERS", 10)
     rows = [f"prompt {k}" for k in range(9)]
+    pq.write_table(pa.table({"prompt": [None, *rows[:4], " \t", "", *rows[4:]]}), tmp_path / "blank.parquet")
+    for file in (write(tmp_path / "c.parquet", rows), tmp_path / "blank.parquet"):
+        assert list(corpus(file)) == rows
+    assert corpus(tmp_path / "blank.parquet").num_blank == 3  # type: ignore[attr-defined]
     found = corpus(write(tmp_path / "c.txt", rows))
     assert list(found) == rows == [found[k] for k in range(9)]
     assert found.draw(np.array([0.0, 0.5, 1.0 - 2**-53])) == [rows[0], rows[4], rows[8]]
