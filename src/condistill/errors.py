@@ -19,6 +19,10 @@ class UserError(ValueError):
         super().__init__(one_line(message))
 
 
+class Remark(UserWarning):
+    """What a user should know and need not stop for; the command line prints it in one line."""
+
+
 def one_line(text: str) -> str:
     r"""The text in one line that can be printed: a control, an escape or half a surrogate pair is written as its
     escape, and of a very long text the beginning and the end are kept.

@@ -22,6 +22,7 @@ from condistill.maths.draws import integers, numbers
 from condistill.maths.randomise import Key
 from condistill.memory import advising
 from condistill.progress import Progress
+from condistill.teacher.cutting import report_cut
 from condistill.versions import versions
 
 SEED_RANGE = 2**48
@@ -75,6 +76,7 @@ def generate(
     seeds = [int(s) for s in integers(seed, "item", numbers(0, total), SEED_RANGE)]
     call = dict(call or {})
     teacher = teacher.with_call(call, whole)
+    report_cut(teacher, whole, "prompts of D")
     manifest = Manifest(
         teacher=teacher.hash,
         pipeline=type(teacher.pipeline).__name__,

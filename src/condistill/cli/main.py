@@ -15,11 +15,12 @@ from typer.exceptions import Exit, TyperException
 
 from condistill.cli.app import build, verb_names
 from condistill.cli.stopping import Stopped
-from condistill.errors import UserError, nearest
+from condistill.errors import Remark, UserError, nearest, one_line
 from condistill.memory import advising
 from condistill.stopping import interrupting
 
 DONE, BUG, MISTAKE, STOPPED = 0, 1, 2, 130
+_AS_PYTHON = warnings.formatwarning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,3 +134,13 @@ def _quiet_libraries() -> None:
     if not sys.warnoptions:
         # what libraries will change one day is for developers; python -W default shows it
         warnings.simplefilter("ignore", FutureWarning)
+    warnings.formatwarning = _remarked
+
+
+def _remarked(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A remark of ours in one line; any other warning as Python writes it."""
+    if issubclass(category, Remark):
+        return f"condistill: {one_line(str(message))}\n"
+    return _AS_PYTHON(message, category, filename, lineno, line)

@@ -22,6 +22,7 @@ from condistill.evaluate.store import Parts
 from condistill.files import remove_folder, write_json
 from condistill.memory import advising
 from condistill.progress import Progress
+from condistill.teacher.cutting import report_cut
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -98,6 +99,8 @@ def evaluate(
     chosen, judging = _measures(metrics, protocol, judging)
     PROTOCOLS[protocol].check(protocol, named)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
+    for items in groups:
+        report_cut(next(iter(named.values())), items.keys, f"prompts of {items.group}")
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
     call = {**(judging.default_call if judging else {}), **PROTOCOLS[protocol].call, **(call or {})}

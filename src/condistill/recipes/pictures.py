@@ -14,6 +14,7 @@ from condistill.maths.draws import integers, numbers
 from condistill.progress import Progress
 from condistill.recipes.folders import new_folder
 from condistill.recipes.media import encoded
+from condistill.teacher.cutting import report_cut
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -52,6 +53,8 @@ def sample_folder(
     suffix = _suffix(out, {**made_with, "images": rows})
     missing = [k for k in range(total) if suffix is None or not (out / _name(k, suffix)).is_file()]
     teacher = Teacher.load(pipeline) if missing else None
+    if teacher is not None:
+        report_cut(teacher, keys, "prompts")
     with Progress("sampling", total, unit="images", done=total - len(missing), enabled=bool(missing)) as bar:
         for start in range(0, len(missing), BATCH):
             some = missing[start : start + BATCH]

@@ -25,6 +25,7 @@ from condistill.lock import alone
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
 from condistill.students.meta import clean
+from condistill.teacher.cutting import report_cut
 from condistill.train.arm import Arm, arms_of, log_names
 from condistill.train.auto_p import measured
 from condistill.train.log import Log
@@ -114,6 +115,7 @@ def distill(
         seed=wanted.seed,
         swap=swap_of(swap),
     )
+    report_cut(teacher, method.corpus, "conditions of C")
     method.swap.begin(teacher, method.corpus)
     accelerator = _accelerator(teacher, wanted)
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
