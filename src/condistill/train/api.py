@@ -100,8 +100,7 @@ def distill(
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
     _refuse_misfits(teacher, students)
-    _refuse_guidance(teacher, weights)
-    check_task(weights, teacher)
+    _refuse_weights(teacher, weights)
     if wanted.p_null > 0 and teacher.null_key is None:
         if "p_null" in options:
             raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
@@ -181,12 +180,13 @@ def _weights(given: Mapping[str, Any]) -> LossWeights:
     return LossWeights(**given)
 
 
-def _refuse_guidance(teacher: Any, weights: LossWeights) -> None:
+def _refuse_weights(teacher: Any, weights: LossWeights) -> None:
     if weights.guidance != 1.0 and teacher.null_key is None:
         raise UserError(
             f"got loss.guidance={weights.guidance:g}, but this teacher has no null condition to guide away from; leave "
             "it out"
         )
+    check_task(weights, teacher)
 
 
 def _refuse_misfits(teacher: Any, students: Sequence[Any]) -> None:
