@@ -35,7 +35,7 @@ def evaluate(
     models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path],
     prompts: Any,
     *,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str | Metric] | None = None,
     protocol: str = "world",
     seed: int = 1,
     call: Mapping[str, Any] | None = None,
@@ -64,7 +64,7 @@ def evaluate(
             name for the folder `student` of a run).
         prompts: group -> corpus spec or keys; or one spec or list, which the protocol "world" splits into seen and
             unseen, and "plain" takes as the group "all". Where there are several groups, "all" is their union.
-        metrics: names, or dotted names of your own; the protocol's where not given.
+        metrics: names, dotted names of your own, or metrics themselves; the protocol's where not given.
         protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds), "plain" (no judge)
             or "coco30k" (the paper's: 512 x 512, 25 PNDM steps, guidance 7.5, looked at in 256 x 256; FID, Inception
             score, CLIP score).
@@ -184,7 +184,7 @@ def _ordered(named: dict[str, Teacher], teacher: str | None) -> dict[str, Teache
 
 
 def _measures(
-    metrics: Sequence[str] | None, protocol: str, judging: Judging | None
+    metrics: Sequence[str | Metric] | None, protocol: str, judging: Judging | None
 ) -> tuple[tuple[Metric, ...], Judging | None]:
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)

@@ -165,12 +165,14 @@ def metric_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
-def metric(name: str) -> Metric:
-    """The metric of that name, or the object behind a dotted name.
+def metric(name: str | Metric) -> Metric:
+    """The metric of that name, or the object behind a dotted name; a metric as it stands.
 
     Raises:
         UserError: unknown (the nearest name is suggested), not importable, or not a metric.
     """
+    if not isinstance(name, str):
+        return _checked(name, type(name).__name__)
     if "." in name:
         return _imported(name)
     if name not in metric_names():
@@ -181,7 +183,10 @@ def metric(name: str) -> Metric:
 def _imported(name: str) -> Metric:
     found = imported("metric", name)
     found = getattr(found, "METRIC", found)
-    made = found() if isinstance(found, type) and hasattr(found, "compute") else found
+    return _checked(found() if isinstance(found, type) and hasattr(found, "compute") else found, name)
+
+
+def _checked(made: Any, name: str) -> Metric:
     if not isinstance(made, Metric):
         raise UserError(f"metric {name!r} must have name, label, unit, higher_is_better, needs and compute(material)")
     return made
