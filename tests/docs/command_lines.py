@@ -27,8 +27,13 @@ def parse(line: str) -> str:
     return words[0]
 
 
-def commands_in(text: str) -> list[str]:
-    """The lines `condistill ...` of a shell block, those that go on after a backslash or inside quotes joined."""
-    joined = text.replace("\\\n", " ")
+def commands_in(page: str) -> list[str]:
+    """The lines `condistill ...` of a page's code blocks, fenced or indented; those that go on after a backslash or
+    inside quotes joined."""
+    blocks = re.findall(r"^```[a-z]*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(
+        r"(?:^ {4}.*\n)+", re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    joined = "\n".join(blocks).replace("\\\n", " ")
     found = re.findall(r"^\s*(condistill (?:'[^']*'|[^'\n#])*)", joined, re.MULTILINE)
     return [line.partition(" >")[0].strip() for line in found]

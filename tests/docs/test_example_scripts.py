@@ -21,7 +21,7 @@ def shows_the_method(said: str) -> None:
 
 def shows_equal_weights(said: str) -> None:
     """A run in two parts ends where one in one part does, and other settings are refused."""
-    assert "equal weights: True" in said and "train.lr: 0.001 then, 0.002 now" in said
+    assert "equal weights: True" in said and "train.lr: 0.001 -> 0.002" in said
 
 
 SHOWN: dict[str, Callable[[str], None]] = {"00": shows_the_method, "05": shows_equal_weights}

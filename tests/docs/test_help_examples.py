@@ -52,7 +52,9 @@ def test_every_example_runs_as_printed(
         line = example(verb)
         assert parse(line) == verb
         if verb not in PARSED:
-            code = main([*shlex.split(line)[1:], *SHORTER.get(verb, [])])
-            assert code == 0, (line, capsys.readouterr().err[-2000:])
+            code, said = main([*shlex.split(line)[1:], *SHORTER.get(verb, [])]), capsys.readouterr().err
+            if code == 2 and "install it: pip install 'condistill[" in said:
+                continue  # an extra that is not installed here, and says so
+            assert code == 0, (line, said[-2000:])
     for written in ("runs/demo/report.html", "mine.yaml", "pictures", "runs/probe", "students/b-base/model_index.json"):
         assert Path(written).exists(), written

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +65,9 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
     kwargs["dtype"] = kwargs.pop("torch_dtype", kwargs.get("dtype", torch.float32))
     try:
         pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
-    except (OSError, ValueError, KeyError, AttributeError, json.JSONDecodeError, RuntimeError, TypeError) as error:
+        return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"could not load a pipeline from {name}: {_one_line(error)}{_advice(where)}") from error
-    return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _one_line(error: Exception) -> str:
