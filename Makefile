@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN_READY := $(VENV)/.ready-to-run
 TEST_READY := $(VENV)/.ready-to-test
 .DEFAULT_GOAL := help
-.PHONY: demo test lint format clean help
+.PHONY: demo test lint format docs clean help
 
 demo: $(RUN_READY)  ## distil two students from the embedded teacher (CPU, minutes, no network); OUT=runs/demo
 	$(BIN)/condistill demo --out $(OUT)
@@ -27,6 +27,9 @@ lint: $(TEST_READY)  ## ruff (rules and format) and pyright
 format: $(TEST_READY)  ## let ruff rewrite the files as `make lint` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(TEST_READY)  ## the pages in docs/ as a site that opens offline: build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:  ## remove the environment and every cache of the tools; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
