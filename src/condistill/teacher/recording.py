@@ -77,7 +77,7 @@ class Recording:
         beside: what a second sampler did that stepped after the first without another call of the denoiser.
         answer: what the first step was given as the denoiser's answer; None if it was a step of a kind of its own.
         switched: a switch of the denoiser that is another at a later call than at the first; None if none is.
-        back: a time that the loop went back to without beginning anew; None if it did not.
+        back: a time that the loop went back to at another size; None if it did not.
     """
 
     calls: list[Called] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Watch:
         if not is_part:
             self._parts.begin()
             seen.times.append(time_of(given))
-            seen.back = self._sections.step(seen.times[-1])
+            seen.back = self._sections.step(seen.times[-1], tuple(given["sample"].shape))
         self._parts.add(scheduler, given, stepped(out))
         if self._mode != "real":
             seen.samples[len(seen.times) - 1 :] = [self._parts.sample]

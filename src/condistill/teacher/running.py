@@ -109,12 +109,13 @@ class Runner:
                 try:
                     recording.result = pipeline(**arguments)
                 except Exception as error:
-                    if type(error) is Exception:  # what the tokenizers library raises on files that do not fit together
-                        name = type(pipeline).__name__
-                        raise UserError(f"{name} cannot read the keys ({error}); its folder may be damaged") from error
                     # some pipelines refuse to leave latents undecoded or forget to, but only after their loop is done
                     about = isinstance(error, UnboundLocalError) or "latent" in str(error)
-                    if recording.last is None or arguments.get("output_type") != "latent" or not about:
+                    is_done = recording.last is not None and arguments.get("output_type") == "latent" and about
+                    if type(error) is Exception and not is_done:  # the tokenizers library's, of files that do not fit
+                        name = type(pipeline).__name__
+                        raise UserError(f"{name} cannot read the keys ({error}); its folder may be damaged") from error
+                    if not is_done:
                         raise
         return recording
 

@@ -12,6 +12,7 @@ class Sections:
 
     def __init__(self) -> None:
         self._times: list[float] = []
+        self._size: tuple[int, ...] = ()
         self._back: float | None = None
         self._over = False
 
@@ -25,10 +26,14 @@ class Sections:
         self._over = self._over or is_anew
         return self._over
 
-    def step(self, time: float) -> float | None:
-        """Notes a step; the time that the loop went back to, away from its end, if it ever did."""
+    def step(self, time: float, size: tuple[int, ...]) -> float | None:
+        """Notes a step of a sample of that size; the time that the loop went back to at another size, if it ever did.
+
+        Samplers of second order go back and forth between times as well, at one size.
+        """
+        grown, self._size = size != self._size, size
         self._times.append(time)
-        if len(self._times) > 2 and self._back is None:
+        if len(self._times) > 2 and self._back is None and grown:
             before, towards = self._times[-2], self._times[-2] - self._times[0]
             self._back = time if (time - before) * towards < 0 else None
         return self._back

@@ -43,7 +43,7 @@ def check_one_way(recording: Recording, runner: Runner) -> None:
     """Nothing, if the loop went from noise to data in one way.
 
     Raises:
-        UserError: it went back to some time, as loops in stages of growing size do.
+        UserError: it went back to some time at another size, as loops in stages do.
     """
     if recording.back is not None:
         raise UserError(

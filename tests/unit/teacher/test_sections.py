@@ -54,18 +54,19 @@ def test_x0_and_its_bound_rows_are_of_the_first_section(name: str) -> None:
 
 
 def test_a_loop_that_returns_to_its_first_time_begins_anew() -> None:
-    def run(*times: float, called: bool = True) -> tuple[list[bool], float | None]:
+    def run(*times: float, called: bool = True, grows: bool = False) -> tuple[list[bool], float | None]:
         sections, over, back = Sections(), [], None
-        for time in times:
+        for k, time in enumerate(times):
             over.append(sections.is_over(time, called=called))
-            back = back if over[-1] else sections.step(time)
+            back = back if over[-1] else sections.step(time, (4 + 4 * (grows and k > 2),))
         return over, back
 
     assert run(9, 5, 1, 9, 5) == ([False, False, False, True, True], None)
     assert run(1, 5, 9, 1)[0][-1]  # a scheduler that counts upwards
     assert not any(run(9, 5, 9, called=False)[0])
     assert run(9, 9, 5, 5, 1) == ([False] * 5, None)  # two calls a step: parts of a panorama, Heun's method
-    assert run(9, 5, 1, 7, 3) == ([False] * 5, 7)
+    assert run(9, 5, 1, 7, 3, grows=True) == ([False] * 5, 7)
+    assert run(9, 5, 7, 3, 5) == ([False] * 5, None)  # an ancestral sampler of second order
 
 
 def test_stages_that_grow_are_refused() -> None:

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.Popen(
             [sys.executable, two_processes.__file__, str(folder)], stderr=subprocess.PIPE, text=True, cwd=root,
             env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank),
-                 "PYTHONPATH": os.pathsep.join([root, *sys.path])},
+                 "PYTHONPATH": os.pathsep.join([root, os.path.join(root, "src")])},
         )
         for rank in range(2)
     ]  # fmt: skip
