@@ -177,6 +177,9 @@ def _told_text(pipeline: Any, prompts: Sequence[str], x_t: Tensor, t: Tensor) ->
 
 def _told_text_and_size(pipeline: Any, prompts: Sequence[str], x_t: Tensor, t: Tensor) -> dict[str, Any]:
     text, _, pooled, _ = pipeline.encode_prompt(list(prompts), device=x_t.device, do_classifier_free_guidance=False)
+    if pipeline.config.force_zeros_for_empty_prompt:  # the null condition of Stable Diffusion XL is zeros
+        told = torch.tensor([bool(prompt) for prompt in prompts], device=x_t.device, dtype=text.dtype)
+        text, pooled = text * told[:, None, None], pooled * told[:, None]
     edge = pipeline.default_sample_size * pipeline.vae_scale_factor
     sizes = torch.tensor([[edge, edge, 0, 0, edge, edge]], device=x_t.device, dtype=x_t.dtype).expand(len(x_t), 6)
     more = {"text_embeds": pooled, "time_ids": sizes}
