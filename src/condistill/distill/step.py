@@ -13,7 +13,7 @@ The teacher answers for the swapped condition as well, so the student learns wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -75,6 +75,10 @@ class Drawn:
     p: Float[Tensor, " b"]
     eps: Float[Tensor, "b *latent"]
     keys: Randomised
+
+    def without_noise(self) -> Drawn:
+        """The same with no noise in it, which is as large as x0: what is kept of every micro-batch of a step."""
+        return replace(self, eps=self.eps.new_empty(len(self.t), 0))
 
 
 def draw(batch: Batch, sample_numbers: np.ndarray, method: Method, path: NoisePath) -> Drawn:

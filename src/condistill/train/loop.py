@@ -123,7 +123,7 @@ def train(
                                 refuse_not_finite(arm.name, why, step=step, num_skipped=skipped, options=options)
                             bad[k] = bad[k] or why
                             accelerator.backward(terms.loss * (micro / share))
-                    done.append((drawn, [terms.without_graph() for terms in losses]))
+                    done.append((drawn.without_noise(), [terms.without_graph() for terms in losses]))
                     del losses
             except (RuntimeError, OSError, MemoryError) as error:
                 if not is_out_of_memory(error):
@@ -152,8 +152,9 @@ def train(
                     skipped += 1
                     if is_main:
                         arm.log.write({"event": "skip", "step": step + 1, "why": bad[k]})
-                else:
-                    arm.optimizer.step()
+                if not bad[k] or accelerator.scaler is not None:
+                    arm.optimizer.step()  # fp16's scaler leaves the weights as they are, and must be told of every step
+                if not bad[k]:
                     arm.ema.step(bare(arm.pupil).network.parameters())
                     for drawn, losses in done:
                         arm.meter.add(losses[k], drawn)
