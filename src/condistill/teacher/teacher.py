@@ -31,6 +31,7 @@ from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.running import NotRun, check_samplers, exchanged, uncompiled
 from condistill.teacher.sampling import Samples, joined, sample_once
+from condistill.teacher.saving import save_pipeline
 
 if TYPE_CHECKING:
     from condistill.students import StudentPlan
@@ -288,7 +289,7 @@ class Teacher:
 
     def save(self, folder: str | Path) -> Path:
         """The pipeline folder, written as safetensors; `DiffusionPipeline.from_pretrained` reads it."""
-        self.pipeline.save_pretrained(str(folder), safe_serialization=True)
+        save_pipeline(self.pipeline, folder)
         return Path(folder)
 
     @property

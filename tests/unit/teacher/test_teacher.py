@@ -142,6 +142,17 @@ def test_saved_teacher_has_the_same_hash(tmp_path: Path) -> None:
     assert Teacher.from_pipeline(tiny.sd(seed=1)).hash != teacher.hash
 
 
+def test_what_is_saved_does_not_depend_on_what_was_encoded(tmp_path: Path) -> None:
+    teacher = Teacher.from_pipeline(tiny.sd())
+    teacher.save(tmp_path / "before")
+    for padding in ("longest", "max_length"):
+        teacher.pipeline.tokenizer(["a", "a cat"], padding=padding, truncation=True)
+        teacher.save(tmp_path / padding)
+        for file in (tmp_path / "before").rglob("*"):
+            other = tmp_path / padding / file.relative_to(tmp_path / "before")
+            assert file.is_dir() or other.read_bytes() == file.read_bytes(), file.name
+
+
 def test_with_network_leaves_the_teacher_as_it_is() -> None:
     teacher = Teacher.from_pipeline(tiny.sd())
     other = tiny.sd(seed=1).unet
