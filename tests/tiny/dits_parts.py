@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, Kandinsky5Transformer3DModel
 from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from tests.tiny.pipelines import text_encoder
 
 
 @contextmanager
@@ -72,3 +75,27 @@ def still(*images: str, size: int = 16, **more: Any) -> dict[str, Any]:
     """A small square, texts of 32 tokens, and a picture for each argument named (a mask where its name says so)."""
     pictures = {name: mask(size) if "mask" in name else picture(size) for name in images}
     return small(size, **{"max_sequence_length": 32, **pictures, **more})
+
+
+def kandinsky5_transformer(num_visual_blocks: int = 4, **more: Any) -> Any:
+    """Kandinsky 5's network for pictures and videos."""
+    return awake(
+        Kandinsky5Transformer3DModel(
+            in_visual_dim=4,
+            out_visual_dim=4,
+            in_text_dim=16,
+            in_text_dim2=16,
+            time_dim=16,
+            model_dim=24,
+            ff_dim=48,
+            num_text_blocks=1,
+            num_visual_blocks=num_visual_blocks,
+            axes_dims=(4, 4, 4),
+            **more,
+        )
+    )
+
+
+def long_clip() -> Any:
+    """The tiny CLIP text encoder with the 77 positions that many pipelines ask for whatever its tokenizer says."""
+    return CLIPTextModel(CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})).eval()

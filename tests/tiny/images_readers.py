@@ -15,17 +15,16 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     Ideogram4Transformer2DModel,
     JoyImageEditTransformer3DModel,
-    Kandinsky5Transformer3DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, Qwen3VLForConditionalGeneration
+from transformers import Qwen3VLForConditionalGeneration
 
 from tests.tiny import texts
 from tests.tiny.case import Case
-from tests.tiny.dits_parts import awake, picture, seeded, small
+from tests.tiny.dits_parts import awake, kandinsky5_transformer, long_clip, picture, seeded, small
 from tests.tiny.images_edit import reader
 from tests.tiny.mmdits_flux import flux2_vae
 from tests.tiny.mmdits_late import qwen3_vl
-from tests.tiny.pipelines import text_encoder, tokenizer
+from tests.tiny.pipelines import tokenizer
 
 
 def ideogram() -> Any:
@@ -149,20 +148,6 @@ def joy() -> Any:
 def kandinsky5_edit() -> Any:
     """Kandinsky 5's editing of pictures, at 64 x 64 instead of a million pixels."""
     with seeded():
-        transformer = Kandinsky5Transformer3DModel(
-            in_visual_dim=4,
-            out_visual_dim=4,
-            in_text_dim=16,
-            in_text_dim2=16,
-            time_dim=16,
-            model_dim=24,
-            ff_dim=48,
-            num_text_blocks=1,
-            num_visual_blocks=4,
-            axes_dims=(4, 4, 4),
-            visual_cond=True,
-            attention_type="regular",
-        )
         vae = AutoencoderKL(
             block_out_channels=(8,) * 4,
             down_block_types=("DownEncoderBlock2D",) * 4,
@@ -170,13 +155,12 @@ def kandinsky5_edit() -> Any:
             norm_num_groups=4,
             latent_channels=4,
         )
-        clip = CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})
         made = diffusers.Kandinsky5I2IPipeline(
-            transformer=awake(transformer),
+            transformer=kandinsky5_transformer(visual_cond=True, attention_type="regular"),
             vae=vae.eval(),
             text_encoder=texts.qwen_vl(),
             tokenizer=reader(texts.qwen_tokenizer(length=1024)),
-            text_encoder_2=CLIPTextModel(clip).eval(),
+            text_encoder_2=long_clip(),
             tokenizer_2=tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
         )

@@ -12,14 +12,13 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     HiDreamImageTransformer2DModel,
     HunyuanImageTransformer2DModel,
-    Kandinsky5Transformer3DModel,
     PRXTransformer2DModel,
 )
-from transformers import ByT5Tokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+from transformers import ByT5Tokenizer, T5Config, T5EncoderModel
 
 from tests.tiny import texts
 from tests.tiny.case import Case
-from tests.tiny.dits_parts import awake, flow_vae, seeded, small, still
+from tests.tiny.dits_parts import awake, flow_vae, kandinsky5_transformer, long_clip, seeded, small, still
 from tests.tiny.pipelines import text_encoder, tokenizer
 
 
@@ -106,25 +105,12 @@ def kandinsky5() -> Any:
     It takes sizes about 1024 only: latents are 128 x 128, whatever the call wants.
     """
     with seeded():
-        transformer = Kandinsky5Transformer3DModel(
-            in_visual_dim=4,
-            out_visual_dim=4,
-            in_text_dim=16,
-            in_text_dim2=16,
-            time_dim=16,
-            model_dim=24,
-            ff_dim=48,
-            num_text_blocks=1,
-            num_visual_blocks=2,
-            axes_dims=(4, 4, 4),
-        )
-        clip = CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})
         return diffusers.Kandinsky5T2IPipeline(
-            transformer=awake(transformer),
+            transformer=kandinsky5_transformer(2),
             vae=flow_vae(4),
             text_encoder=texts.qwen_vl(),
             tokenizer=texts.qwen_tokenizer(),
-            text_encoder_2=CLIPTextModel(clip).eval(),
+            text_encoder_2=long_clip(),
             tokenizer_2=tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         )

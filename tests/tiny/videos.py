@@ -20,11 +20,11 @@ from diffusers import (
     UniPCMultistepScheduler,
     WanTransformer3DModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.tiny.case import Case
+from tests.tiny.dits_parts import long_clip
 from tests.tiny.parts import awake, seeded
-from tests.tiny.pipelines import text_encoder, tokenizer
+from tests.tiny.pipelines import tokenizer
 from tests.tiny.texts import llama, qwen_tokenizer, t5, t5_tokenizer, umt5
 
 
@@ -117,11 +117,6 @@ def mochi() -> Any:
             tokenizer=t5_tokenizer(16),
             transformer=awake(transformer).eval(),
         )
-
-
-def long_clip() -> Any:
-    """The tiny CLIP text encoder with the 77 positions that this pipeline asks for whatever its tokenizer says."""
-    return CLIPTextModel(CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})).eval()
 
 
 def hunyuan() -> Any:

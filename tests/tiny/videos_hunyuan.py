@@ -32,10 +32,11 @@ from transformers import (
 )
 
 from tests.tiny.case import Case
+from tests.tiny.dits_parts import long_clip
 from tests.tiny.parts import awake, picture, processor, seeded
 from tests.tiny.pipelines import tokenizer
 from tests.tiny.texts import decoder_sizes, llama, qwen_tokenizer, qwen_vl
-from tests.tiny.videos import clip, long_clip
+from tests.tiny.videos import clip
 
 PLAIN = {"template": "{}", "crop_start": 0}  # the pipelines' own templates are longer than a tiny text
 SEEN = {**PLAIN, "image_emb_len": 4, "image_emb_start": 0, "image_emb_end": 4}

@@ -18,13 +18,10 @@ from diffusers import (
     EasyAnimateTransformer3DModel,
     EulerAncestralDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
-    Kandinsky5Transformer3DModel,
     MotifVideoTransformer3DModel,
     SanaVideoTransformer3DModel,
 )
 from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
     SiglipImageProcessor,
     SiglipVisionConfig,
     T5Gemma2EncoderConfig,
@@ -33,8 +30,9 @@ from transformers import (
 from transformers.models.t5gemma2.modeling_t5gemma2 import T5Gemma2Encoder
 
 from tests.tiny.case import Case
+from tests.tiny.dits_parts import kandinsky5_transformer, long_clip
 from tests.tiny.parts import awake, picture, seeded
-from tests.tiny.pipelines import text_encoder, tokenizer
+from tests.tiny.pipelines import tokenizer
 from tests.tiny.texts import decoder_sizes, gemma2, gemma_tokenizer, qwen_tokenizer, qwen_vl, t5, t5_tokenizer
 from tests.tiny.videos import clip
 from tests.tiny.videos_given import frames
@@ -165,33 +163,18 @@ def motif(kind: str) -> Any:
 def kandinsky5_video(kind: str) -> Any:
     """Kandinsky 5's video networks: channels last; two further kinds of channels take a first frame and its mask."""
     with seeded():
-        transformer = Kandinsky5Transformer3DModel(
-            in_visual_dim=4,
-            out_visual_dim=4,
-            in_text_dim=16,
-            in_text_dim2=16,
-            time_dim=16,
-            model_dim=24,
-            ff_dim=48,
-            num_text_blocks=1,
-            num_visual_blocks=4,
-            axes_dims=(4, 4, 4),
-            visual_cond=True,
-            attention_type="regular",
-        )
         vae = AutoencoderKLHunyuanVideo(
             latent_channels=4,
             block_out_channels=(8, 8, 8, 8),
             layers_per_block=1,
             norm_num_groups=4,
         )
-        texts = CLIPTextConfig(**{**text_encoder().config.to_dict(), "max_position_embeddings": 77})
         return getattr(diffusers, kind)(
-            transformer=awake(transformer),
+            transformer=kandinsky5_transformer(visual_cond=True, attention_type="regular"),
             vae=vae.eval(),
             text_encoder=qwen_vl(),
             tokenizer=qwen_tokenizer(),
-            text_encoder_2=CLIPTextModel(texts).eval(),
+            text_encoder_2=long_clip(),
             tokenizer_2=tokenizer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
         )
