@@ -27,16 +27,6 @@ SCHEDULES = ("never", "exponential", "sigmoid", "linear", "two-sided", "quadrati
 STEPS, BATCH, LR = 1500, 128, 1e-2
 
 
-def errors(teacher: Teacher, student: Teacher, num_concepts: int) -> dict[str, float]:
-    """Group -> mean distance between the two models' samples from the same noise; the circle has radius 2."""
-    found = {}
-    for group in ("seen", "unseen"):
-        keys = [key for key in exact.prompts(group, num_concepts=num_concepts) for _ in range(64)]
-        a, b = (one.sample(keys, seed=99, output="latent", batch=len(keys)).latents for one in (teacher, student))
-        found[group] = float((a - b).norm(dim=1).mean())
-    return found
-
-
 def distilled(schedule: str, seed: int, num_concepts: int) -> dict[str, float]:
     """The errors of one student."""
     teacher = Teacher.from_pipeline(exact.pipeline_of(num_concepts, seed=seed))
@@ -53,7 +43,7 @@ def distilled(schedule: str, seed: int, num_concepts: int) -> dict[str, float]:
             steps=STEPS, batch=BATCH, lr=LR, lr_schedule="cosine", loss={"feature": 0.0}, seed=seed,
             out=Path(folder) / "run", log_every=STEPS, checkpoint_every=STEPS, progress=False,
         )  # fmt: skip
-        return errors(teacher, student, num_concepts)
+        return exact.distances(teacher, student, num_concepts=num_concepts, each=64)
 
 
 def main() -> None:

@@ -36,6 +36,15 @@ def one_line(text: str) -> str:
     return _shortened("".join(one if one.isprintable() else _written(one) for one in text))
 
 
+def brief(error: BaseException) -> str:
+    """What a library's error says, in a line that fits into one of ours; the error's kind where it says nothing.
+
+    >>> brief(ValueError("a\\n  b")), brief(KeyError())
+    ('a b', 'KeyError')
+    """
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def _shortened(text: str) -> str:
     if len(text) <= MAX_CHARACTERS:
         return text

@@ -21,6 +21,7 @@ from condistill.owner import WORD, Owner, of_word
 if TYPE_CHECKING:
     from torch import Tensor
 
+GIB = 1024**3
 MIB = 1024 * 1024
 
 
@@ -36,13 +37,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _beside(path)
+    temporary = beside(path)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
     with full_disk_said(path):
         try:
             yield temporary
             _sync_file(temporary)
-            temporary.chmod(0o644)
+            temporary.chmod(0o644)  # safetensors makes a file of its own there, for its owner alone
             os.replace(temporary, path)
             _sync_folder(path.parent)
         finally:
@@ -60,7 +61,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         UserError: the disk is full; whatever stood at `path` is untouched.
     """
     path = Path(path)
-    temporary = _beside(path)
+    temporary = beside(path)
     temporary.mkdir(parents=True)
     with full_disk_said(path):
         try:
@@ -78,7 +79,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 def remove_folder(path: Path) -> None:
     """Nothing is left of the folder `path`; it is gone at once, so that half of it is never taken for the whole."""
-    aside = _beside(path)
+    aside = beside(path)
     try:
         os.rename(path, aside)
     except FileNotFoundError:
@@ -91,7 +92,8 @@ _PART = re.compile(rf"\..+\.({WORD})\.[0-9a-f]{{8}}\.part")
 _OLD_SECONDS = 24 * 3600.0
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """A new temporary name beside `path` that says whose it is; a leftover of a process that is gone is swept."""
     word = Owner.of_this_process().word()
     return path.with_name(f".{path.name}.{word}.{uuid.uuid4().hex[:8]}.part")
 

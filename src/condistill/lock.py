@@ -19,7 +19,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from condistill import processes
 from condistill.errors import UserError
+from condistill.files import beside
 from condistill.owner import Owner
 
 BEAT_SECONDS = 20.0
@@ -75,7 +77,7 @@ class Lock:
 
     def _created(self, text: str) -> bool:
         """Whether the file is now there because we made it; it appears with all of its text at once."""
-        aside = _aside(self.path)
+        aside = beside(self.path)
         try:
             aside.write_text(text, encoding="utf-8")
             os.link(aside, self.path)
@@ -100,7 +102,7 @@ class Lock:
 
     def _break(self, stale: dict[str, Any]) -> None:
         """Removes the lock of `stale`; of two that try, one does, and neither removes the other's new lock."""
-        aside = _aside(self.path)
+        aside = beside(self.path)
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
@@ -119,16 +121,8 @@ def held(path: str | Path, waiting: Callable[[], None] = lambda: None) -> Iterat
         path: the lock file.
         waiting: called once if there is a wait.
     """
-    lock, is_first = Lock(path), True
-    while not lock.take():
-        if is_first:
-            waiting()
-        is_first = False
-        time.sleep(POLL_SECONDS)
-    try:
+    with _taken(Lock(path), lambda _, is_first: waiting() if is_first else None):
         yield
-    finally:
-        lock.release()
 
 
 Busy = Callable[[Lock, bool], None]  # is given a lock that somebody has, and whether it is told so for the first time
@@ -148,19 +142,28 @@ def alone(folder: str | Path, busy: Busy | None = None) -> Iterator[None]:
         UserError: somebody else is at work there; who, where, and what to do.
     """
     where, mine = Path(folder).resolve(), _MINE.get()
-    if where in mine or int(os.environ.get("RANK", "0")) > 0:
+    if where in mine or processes.is_silent():
         yield
         return
-    lock, is_first = Lock(where / NAME), True
+    with _taken(Lock(where / NAME), busy or refused):
+        reset = _MINE.set(mine | {where})
+        try:
+            yield
+        finally:
+            _MINE.reset(reset)
+
+
+@contextlib.contextmanager
+def _taken(lock: Lock, busy: Busy) -> Iterator[None]:
+    """A block during which the lock is ours; `busy` is asked again and again while somebody else has it."""
+    is_first = True
     while not lock.take():
-        (busy or refused)(lock, is_first)
+        busy(lock, is_first)
         is_first = False
         time.sleep(POLL_SECONDS)
-    reset = _MINE.set(mine | {where})
     try:
         yield
     finally:
-        _MINE.reset(reset)
         lock.release()
 
 
@@ -209,13 +212,9 @@ def _created_unlinked(path: Path, text: str) -> bool:
     return True
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{Owner.of_this_process().word()}.{uuid.uuid4().hex[:8]}.part")
-
-
 def _disk_time(folder: Path) -> float:
     """Now, by the clock that the disk of `folder` stamps files with; two machines need not agree on the time."""
-    probe = _aside(folder / "clock")
+    probe = beside(folder / "clock")
     probe.touch()
     try:
         return probe.stat().st_mtime

@@ -11,10 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from condistill.errors import UserError
-from condistill.files import atomic
+from condistill.errors import UserError, brief
+from condistill.files import GIB, atomic
 
-GIB = 2**30
 COPIES_GIB = 50.0  # where CONDISTILL_COPIES_GIB is not set
 
 
@@ -142,8 +141,7 @@ def _bound() -> int:
 
 
 def _unreachable(url: str, error: Exception) -> UserError:
-    said = " ".join(str(error).split())[:200]
     return UserError(
-        f"cannot read {url} ({said or type(error).__name__}); check the URL, the connection, and that the package for "
+        f"cannot read {url} ({brief(error)}); check the URL, the connection, and that the package for "
         "its protocol is installed (s3fs for s3://, gcsfs for gs://)"
     )

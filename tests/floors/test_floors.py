@@ -31,7 +31,7 @@ FLOORS = [
             "remote",
             "stopping",
         ),
-        *("stopping", "callable_package", "versions", "torchvision_ops"),
+        *("stopwatch", "callable_package", "versions", "torchvision_ops"),
     ),
     ("corpus", "cache"),
     ("teacher", "world"),

@@ -44,10 +44,12 @@ def test_bench_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture
     assert found["making_d"]["ratio"]["processor"]["n"] == 1
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the size would run")
 def test_a_size_that_wants_a_gpu_is_refused_without_one() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
     with pytest.raises(UserError, match="--tiny"):
         bench("sdxl")
+
+
+def test_an_unknown_size_is_named() -> None:
     with pytest.raises(UserError, match="did you mean 'sdxl'"):
         bench("sdlx")

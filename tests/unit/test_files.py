@@ -46,6 +46,12 @@ def test_tensors_and_json_are_read_back(tmp_path: Path) -> None:
     assert len(sha256(tmp_path / "j.json")) == 64
 
 
+@pytest.mark.skipif(os.name != "posix", reason="rights of files as POSIX has them")
+def test_what_is_written_can_be_read_by_others(tmp_path: Path) -> None:
+    for path in (write_json(tmp_path / "a.json", 1), save_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(1)})):
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "j.json", {"x": float("nan")})

@@ -16,19 +16,6 @@ CONCEPTS = 6
 SEEDS = (0, 1, 2)
 
 
-def errors(teacher: Teacher, student: Teacher) -> dict[str, float]:
-    """Group -> mean distance between the student's and the teacher's samples from the same noise.
-
-    The means lie on a circle of radius 2, so an error of 2 is a sample in quite another place.
-    """
-    found = {}
-    for group in ("seen", "unseen"):
-        keys = [key for key in exact.prompts(group, num_concepts=CONCEPTS) for _ in range(32)]
-        a, b = (one.sample(keys, seed=99, output="latent", batch=len(keys)).latents for one in (teacher, student))
-        found[group] = float((a - b).norm(dim=1).mean())
-    return found
-
-
 def distilled(seed: int, p_random: Any, folder: Path) -> dict[str, float]:
     teacher = Teacher.from_pipeline(exact.pipeline_of(CONCEPTS, seed=seed))
     keys = exact.prompts("seen", num_concepts=CONCEPTS)
@@ -41,7 +28,7 @@ def distilled(seed: int, p_random: Any, folder: Path) -> dict[str, float]:
         steps=1500, batch=128, lr=1e-2, lr_schedule="cosine", loss={"feature": 0.0}, seed=seed,
         out=folder / "run", log_every=100, checkpoint_every=1500, progress=False,
     )  # fmt: skip
-    return errors(teacher, student)
+    return exact.distances(teacher, student, num_concepts=CONCEPTS, each=32)
 
 
 @pytest.mark.slow

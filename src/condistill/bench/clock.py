@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from condistill.teacher.recording import shadowed
+from condistill.stopwatch import waited
+from condistill.teacher.shadowing import shadowed
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,6 @@ class Taken:
 
     seconds: float
     processor_seconds: float
-
-
-def waited(device: torch.device) -> None:
-    """Nothing; the device has finished what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def taken(work: Callable[[], Any], device: torch.device) -> Taken:

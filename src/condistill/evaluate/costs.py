@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from condistill.maths.randomise import Key
+from condistill.stopwatch import median_seconds
 from condistill.students.costs import macs_by_module
 
 if TYPE_CHECKING:
@@ -40,9 +39,5 @@ def macs(model: Teacher, key: Key) -> dict[str, int] | None:
 @torch.no_grad()
 def latency_seconds(model: Teacher, key: Key, call: Mapping[str, Any]) -> float:
     """Seconds for one image through the whole pipeline at batch 1: the median of three after one that is not timed."""
-    taken = []
-    for _ in range(NUM_TIMED + 1):
-        start = time.perf_counter()
-        model.sample([key], seed=[0], call=call, output="both")  # the images reach the CPU, so the device has finished
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:])
+    # the images reach the CPU, so the device has finished
+    return median_seconds(lambda: model.sample([key], seed=[0], call=call, output="both"), repeats=NUM_TIMED)

@@ -99,8 +99,7 @@ def evaluate(
     chosen, judging = _measures(metrics, protocol, judging)
     PROTOCOLS[protocol].check(protocol, named)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
-    for items in groups:
-        report_cut(next(iter(named.values())), items.keys, f"prompts of {items.group}")
+    report_cut(next(iter(named.values())), [key for items in groups for key in items.keys], "prompts")
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
     call = {**(judging.default_call if judging else {}), **PROTOCOLS[protocol].call, **(call or {})}

@@ -22,7 +22,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FILTER = "bicubic"  # Pillow's; as the images and statistics behind the paper's numbers were made
 
 
-def eight_bit(images: Float[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "n h w 3"]:
+def eight_bit(images: Float[np.ndarray, "..."]) -> UInt8[np.ndarray, "..."]:
     """Images in [0, 1] as bytes, rounded as diffusers rounds them."""
     return (np.clip(images, 0.0, 1.0) * 255).round().astype(np.uint8)
 
@@ -55,7 +55,7 @@ def prepared(
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def png(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def png(image: UInt8[np.ndarray, "h w ..."]) -> bytes:
     """The image as the bytes of a PNG file."""
     from PIL import Image
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from condistill.errors import UserError, unknown_name
+from condistill.errors import UserError, brief, unknown_name
 from condistill.export.parts import Part, Run, recorded, relative_error, running, seconds
 from condistill.files import write_json
 from condistill.teacher import Teacher
@@ -185,5 +185,5 @@ def _library_versions(names: Sequence[str]) -> dict[str, str]:
 
 def refused(part: Part, engine: str, error: Exception) -> UserError:
     """The error for a network that an exporter does not take."""
-    said = " ".join(str(error).split())[:200]
+    said = brief(error)
     return UserError(f"{engine} does not take {part.name} ({type(part.module).__name__}): {said}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -12,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from condistill.stopwatch import median_seconds
+from condistill.teacher.shadowing import shadowed
 
 METHODS = ("forward", "decode")  # what pipelines call: a VAE is decoded with, everything else is run
 TIMED = 5
@@ -118,7 +119,7 @@ def recorded(pipeline: Any, sample: Callable[[], Any]) -> list[Part]:
             for method in METHODS if isinstance(module, nn.Module) else ():
                 if hasattr(module, method):
                     label = name if method == "forward" else f"{name}_{method}"
-                    stack.enter_context(_instead(module, method, watching(label, module, method)))
+                    stack.enter_context(shadowed(module, method, watching(label, module, method)))
         sample()
     return list(found.values())
 
@@ -128,7 +129,7 @@ def running(parts: Sequence[Part], runs: Sequence[Run]) -> Iterator[None]:
     """A block in which the pipeline's networks are answered for by exported ones."""
     with ExitStack() as stack:
         for part, run in zip(parts, runs, strict=True):
-            stack.enter_context(_instead(part.module, part.method, _answering(part, run)))
+            stack.enter_context(shadowed(part.module, part.method, _answering(part, run)))
         yield
 
 
@@ -140,24 +141,9 @@ def _answering(part: Part, run: Run) -> Callable[..., Any]:
     return answer
 
 
-@contextmanager
-def _instead(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
-    # on the object, before its class: nn.Module calls whatever self.forward is
-    module.__dict__[method] = function
-    try:
-        yield
-    finally:
-        del module.__dict__[method]
-
-
 def seconds(run: Run, tensors: Sequence[Tensor]) -> float:
-    """Seconds of one call: the median of five after one that is not timed."""
-    taken = []
-    for _ in range(TIMED + 1):
-        start = time.perf_counter()
-        run(tensors)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:])
+    """Seconds of one call."""
+    return median_seconds(lambda: run(tensors), repeats=TIMED)
 
 
 def relative_error(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.files import load_tensors, save_tensors
 
 _RESNET = {
@@ -241,7 +241,7 @@ def _compared(pipeline: Any, file: Path, config: str) -> int:
     try:
         again = type(pipeline).from_single_file(str(file), config=config, local_files_only=Path(config).is_dir())
     except (ValueError, OSError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = brief(error)
         raise UserError(f"{file} was written, but diffusers does not read it back ({said}); do not use it") from error
     num = 0
     for name, part in pipeline.components.items():

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 
 from condistill.errors import unknown_name
+from condistill.files import GIB
 
-GIB = 2**30
 USABLE = 0.92  # of a device's memory: the rest goes to fragments
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 
 
 @contextlib.contextmanager
@@ -28,17 +28,11 @@ def asking(what: str) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", None)
         if status == 401:
             raise UserError(f"the hub does not accept the token for {what}; log in again: hf auth login") from None
-        raise UserError(
-            f"the hub refused {what} ({_one_line(error)}); check the name and what the token may do"
-        ) from None
+        raise UserError(f"the hub refused {what} ({brief(error)}); check the name and what the token may do") from None
     except (OSError, transport) as error:
-        raise UserError(f"the hub could not be reached for {what} ({_one_line(error)}); check the connection") from None
+        raise UserError(f"the hub could not be reached for {what} ({brief(error)}); check the connection") from None
 
 
 def no_token() -> UserError:
     """The error for a missing token."""
     return UserError("no Hugging Face token; log in (hf auth login), set HF_TOKEN, or write the folder only: --dry-run")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

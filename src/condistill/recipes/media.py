@@ -9,13 +9,9 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
-
-if TYPE_CHECKING:
-    from PIL import Image
+from jaxtyping import Float, UInt8
 
 FRAME_MILLISECONDS = 125  # pipelines do not say how fast their frames follow each other
 
@@ -27,33 +23,22 @@ def encoded(samples: Float[np.ndarray, "n ..."], *, rate: int | None) -> tuple[s
         samples: pictures (n, h, w, c) or videos (n, f, h, w, c) in [0, 1]; sounds (n, t) or (n, channels, t).
         rate: of sounds, in samples a second; None for the others.
     """
+    from condistill.evaluate.pictures import eight_bit, png
+    from condistill.evaluate.sounds import wavs
+
     if rate is not None:
-        from condistill.evaluate.sounds import wavs
-
         return "wav", [sound.tobytes() for sound in wavs(samples, rate)]
-    if samples.ndim == 4:
-        return "png", [_png(_frames(picture[None])[0]) for picture in samples]
-    if samples.ndim == 5:
-        return "webp", [_webp(_frames(video)) for video in samples]
-    return None
+    if samples.ndim not in (4, 5):
+        return None
+    shown = eight_bit(samples)
+    shown = shown[..., 0] if shown.shape[-1] == 1 else shown  # grey
+    return ("png", list(map(png, shown))) if samples.ndim == 4 else ("webp", list(map(_webp, shown)))
 
 
-def _frames(video: Float[np.ndarray, "f h w c"]) -> list[Image.Image]:
+def _webp(video: UInt8[np.ndarray, "f h w ..."]) -> bytes:
     from PIL import Image
 
-    frames = (video.clip(0, 1) * 255).round().astype("uint8")
-    return [Image.fromarray(frame[..., 0] if frame.shape[-1] == 1 else frame) for frame in frames]
-
-
-def _png(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def _webp(frames: list[Image.Image]) -> bytes:
-    stream = io.BytesIO()
-    first, *others = frames
+    stream, (first, *others) = io.BytesIO(), map(Image.fromarray, video)
     first.save(
         stream, format="WEBP", save_all=True, append_images=others, duration=FRAME_MILLISECONDS, loop=0, lossless=True
     )

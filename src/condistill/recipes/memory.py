@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from condistill.recipes.hardware import GIB, Device
+from condistill.files import GIB
+from condistill.recipes.hardware import Device
 from condistill.recipes.sizes import Sizes
 from condistill.recipes.work import ArmWork, Work
+from condistill.train.faults import largest_divisor
 
 LIBRARIES = int(0.7 * GIB)  # of the process itself, or a GPU's context
 # of what a sample keeps in float32, under autocast: measured on a small U-Net of SD 1.4's layout on a CPU, 2026-11-24
@@ -78,15 +80,6 @@ class Memory:
         rows += [f"  memory  {'peak':<12} {peak / GIB:.3g} GiB at a micro-batch of {self.micro_batch}"]
         fit = f"{largest} of {self.share} in {self.device_bytes / GIB:.3g} GiB" if largest else "none"
         return [*rows, f"  memory  {'that fits':<12} {fit}"]
-
-
-def largest_divisor(share: int, most: int) -> int:
-    """The largest divisor of `share` that is at most `most`; 0 if there is none.
-
-    >>> largest_divisor(256, 40), largest_divisor(30, 29), largest_divisor(8, 0)
-    (32, 15, 0)
-    """
-    return max((k for k in range(1, min(share, max(0, most)) + 1) if share % k == 0), default=0)
 
 
 def fixed_bytes(

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from condistill.files import free_bytes
+from condistill.files import GIB, free_bytes
 from condistill.progress import duration
-from condistill.recipes.hardware import GIB, Device
+from condistill.recipes.hardware import Device
 from condistill.recipes.memory import Memory, advice_on_memory
 from condistill.recipes.sizes import Sizes
 from condistill.recipes.work import Work

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,9 @@ def _measured(
 
 def own_steps(teacher: Teacher) -> int | None:
     """The pipeline's own number of sampling steps, None where its call has no such argument."""
-    found = inspect.signature(type(teacher.pipeline).__call__).parameters.get("num_inference_steps")
+    from condistill.teacher.keys import parameters_of
+
+    found = parameters_of(teacher.pipeline).get("num_inference_steps")
     value: Any = found.default if found is not None else None
     return value if isinstance(value, int) else None
 

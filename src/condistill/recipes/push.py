@@ -15,7 +15,7 @@ from condistill.recipes import strict_yaml
 from condistill.recipes.arms import Arm, arms
 from condistill.recipes.dump import dump_recipe, opening_comments
 from condistill.recipes.hub import asking, no_token
-from condistill.recipes.licence import CARD, Terms, terms_of
+from condistill.recipes.licence import CARD, Terms, front_matter, terms_of
 from condistill.recipes.load import FILE, load_recipe
 from condistill.recipes.run import LOG, RESULTS, STUDENT
 from condistill.recipes.schema import Recipe
@@ -110,8 +110,6 @@ def _terms(recipe: Recipe, *, online: bool) -> Terms:
 def _claimed(folder: Path) -> Path:
     """The folder, if it is new or one of ours that may be written anew."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        from condistill.recipes.licence import front_matter
-
         if not folder.is_dir() or MARK not in (front_matter(folder / CARD).get("tags") or ()):
             raise UserError(
                 f"{folder} holds something else than a pushed student; nothing was touched, choose another --out"

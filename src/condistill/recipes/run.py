@@ -221,13 +221,17 @@ def _begin(out: Path, recipe: Recipe, comments: str) -> None:
 
 def load_teacher(recipe: Recipe) -> Teacher:
     """The recipe's teacher, in the precision that the recipe names."""
-    import torch
-
     from condistill.teacher import Teacher
 
+    return Teacher.load(recipe.teacher.load, **loading_options(recipe))
+
+
+def loading_options(recipe: Recipe) -> dict[str, Any]:
+    """What `Teacher.load` takes beside the recipe's teacher."""
+    import torch
+
     section = recipe.teacher
-    kwargs = {"torch_dtype": getattr(torch, section.dtype), **section.kwargs}
-    return Teacher.load(section.load, section.component, **kwargs)
+    return {"component": section.component, "torch_dtype": getattr(torch, section.dtype), **section.kwargs}
 
 
 def make_student(recipe: Recipe, teacher: Teacher, cache: Cache | None = None) -> Teacher:

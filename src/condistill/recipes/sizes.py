@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from condistill.cache.manifest import ITEM_BYTES
 from condistill.errors import UserError
 from condistill.recipes.arms import arms
 from condistill.recipes.schema import Recipe
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
 INDEX_BYTES = 200  # of one item in D's index: key, seed, checksum
-ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 BACKWARD = 2  # a backward pass costs two forward passes
 CHECKPOINT_BYTES = 16  # a parameter: weights, EMA and both of Adam's moments in float32
 

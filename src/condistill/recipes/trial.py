@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from condistill.recipes.outlook import Speed
 from condistill.recipes.schema import Recipe
 from condistill.recipes.sizes import BACKWARD
 from condistill.recipes.work import Work
+from condistill.stopwatch import median_seconds
 from condistill.train.api import asked_network
 from condistill.train.options import TrainOptions
 
@@ -77,12 +76,12 @@ def trial(recipe: Recipe, teacher: Teacher, student: Teacher, *, repeats: int = 
         network.zero_grad(set_to_none=True)
 
     try:
-        drawn = _seconds(lambda: pass_of(teacher.network), repeats, teacher.device)
+        drawn = median_seconds(lambda: pass_of(teacher.network), repeats=repeats, device=teacher.device)
         answered = drawn
         if asked is not teacher.network or train.precision != "no":
             with autocast():
-                answered = _seconds(lambda: pass_of(asked), repeats, teacher.device)
-        learned = _seconds(learn, repeats, teacher.device)
+                answered = median_seconds(lambda: pass_of(asked), repeats=repeats, device=teacher.device)
+        learned = median_seconds(learn, repeats=repeats, device=teacher.device)
     finally:
         for p, was in zip(network.parameters(), was_trained, strict=True):
             p.requires_grad_(was)
@@ -119,14 +118,3 @@ def _autocast(precision: str, device: torch.device) -> Callable[[], Any]:
     if precision not in AUTOCAST:
         return contextlib.nullcontext
     return lambda: torch.autocast(device.type, AUTOCAST[precision])
-
-
-def _seconds(run: Callable[[], None], repeats: int, device: torch.device) -> float:
-    taken = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:])

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.files import load_tensors
 from condistill.students.inherit import origins, taken
 from condistill.students.meta import on_meta, shapes
@@ -68,7 +68,7 @@ def read_lora(path: str | Path, pipeline: Any, network: Any) -> dict[str, Tensor
     try:
         found = loader(dict(tensors), **options)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = brief(error)
         raise UserError(f"{path} is no LoRA that {type(pipeline).__name__} reads: {reason}") from error
     state, alphas = (found[0], found[1] or {}) if isinstance(found, tuple) else (found, {})
     adapters = json.loads(metadata.get(_METADATA, "{}"))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 
 
 def clean(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def on_meta(cls: type, config: Mapping[str, Any]) -> nn.Module:
             # some buffers are made through numpy, whatever the device
             return cls.from_config(clean(config)).to("meta").eval()  # type: ignore[attr-defined]
     except Exception as error:  # whatever a class raises on a config that it was not made for
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise UserError(f"{cls.__name__} cannot be built from this config: {reason}") from error
 
 

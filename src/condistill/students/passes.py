@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from condistill.errors import brief
 from condistill.students.meta import inputs_of
 
 # names of the operators that the papers' convention counts: convolutions and linear layers
@@ -106,7 +107,7 @@ def why_no_pass(network: nn.Module, inputs: Mapping[str, Any] | None) -> str:
     try:
         _run_on_meta(network, meta_inputs(inputs or inputs_of(network) or {}))
     except NO_PASS as error:
-        return " ".join(str(error).split())[:200]
+        return brief(error)
     return ""
 
 

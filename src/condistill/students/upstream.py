@@ -21,7 +21,7 @@ from condistill.students.inherit import counterparts, evenly, origins
 from condistill.students.meta import clean, on_meta
 from condistill.students.passes import sources_of_items
 from condistill.students.plan import StudentPlan
-from condistill.teacher.recording import bound_arguments
+from condistill.teacher.shadowing import bound_arguments
 
 
 def upstream_plans(

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from condistill.errors import UserError, nearest
+from condistill.errors import UserError, brief, nearest
 
 # embedded teachers: name -> function that returns their pipeline folder
 EMBEDDED = {"emoji": "condistill.world.emoji:folder", "tones": "condistill.world.tones:folder"}
@@ -67,11 +67,7 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
         pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
-        raise UserError(f"could not load a pipeline from {name}: {_one_line(error)}{_advice(where)}") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise UserError(f"could not load a pipeline from {name}: {brief(error)}{_advice(where)}") from error
 
 
 def _advice(where: Path | str) -> str:

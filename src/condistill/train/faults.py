@@ -40,13 +40,22 @@ def refuse_not_finite(name: str, why: str, *, step: int, num_skipped: int, optio
     )
 
 
+def largest_divisor(share: int, most: int) -> int:
+    """The largest divisor of `share` that is at most `most`; 0 if there is none.
+
+    >>> largest_divisor(256, 40), largest_divisor(30, 29), largest_divisor(8, 0)
+    (32, 15, 0)
+    """
+    return max((k for k in range(1, min(share, most) + 1) if share % k == 0), default=0)
+
+
 def smaller(micro: int, *, share: int, step: int, num_processes: int, is_auto: bool) -> int:
     """The micro-batch to go on with after memory ran out: the largest that divides the share and is at most half of it.
 
     Raises:
         UserError: the micro-batch is not to be chosen here, or it is one sample already; says which settings to change.
     """
-    less = max((k for k in range(1, micro // 2 + 1) if share % k == 0), default=0)
+    less = largest_divisor(share, micro // 2)
     said = f"out of memory at step {step} with {micro} samples at once; the last checkpoint is kept"
     others = "train.gradient_checkpointing=true, train.precision=bf16 or train.teacher_precision=bf16"
     if less == 0:

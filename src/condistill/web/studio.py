@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,14 @@ class Model:
         load: what is loaded: embedded name, folder or hub id.
         options: how, as `Teacher.load` takes it.
         call: what the pipeline is called with where the page does not say otherwise.
+        own_call: what it is called with whatever the page says, as a student that learned guidance is.
     """
 
     name: str
     load: str
     options: Mapping[str, Any]
     call: Mapping[str, Any]
+    own_call: Mapping[str, Any] = field(default_factory=dict)
 
 
 def models_of(runs: Sequence[str | Path]) -> list[Model]:
@@ -59,19 +61,20 @@ def models_of(runs: Sequence[str | Path]) -> list[Model]:
 
 
 def _of_run(folder: Path, *, prefix: str) -> list[tuple[str, Model]]:
-    from condistill.recipes.arms import arms
+    from condistill.recipes.arms import arms, own_calls
     from condistill.recipes.load import load_recipe
-    from condistill.recipes.run import STUDENT
+    from condistill.recipes.run import STUDENT, loading_options
 
     recipe = load_recipe(folder)
+    own = own_calls(recipe, ("guidance_scale",))
     call = dict((recipe.evaluate.call if recipe.evaluate else {}) or recipe.data.call)
-    section = recipe.teacher
-    options = {"component": section.component, "torch_dtype": section.dtype, **section.kwargs}
-    found = [(section.load, Model("teacher", section.load, options, call))]
+    load = recipe.teacher.load
+    found = [(load, Model("teacher", load, loading_options(recipe), call))]
     for arm in arms(recipe):
         student = folder / arm.folder / STUDENT
         if (student / "model_index.json").is_file():
-            found.append((str(student.resolve()), Model(prefix + arm.name, str(student), {}, call)))
+            its = own.get(arm.name, {})
+            found.append((str(student.resolve()), Model(prefix + arm.name, str(student), {}, call, its)))
     if len(found) == 1:
         raise UserError(f"no student in {folder} yet; finish the run first: condistill run {folder}")
     return found
@@ -109,6 +112,8 @@ class Studio:
         Raises:
             UserError: a value of another kind or out of range.
         """
+        from condistill.teacher.keys import parameters_of
+
         model = self.models[_whole(asked, "model", 0, len(self.models) - 1)]
         prompt, seed = asked.get("prompt"), _whole(asked, "seed", 0, MAX_SEED - 1)
         if not isinstance(prompt, str) or not prompt.strip() or len(prompt) > MAX_PROMPT:
@@ -120,6 +125,8 @@ class Studio:
             call["guidance_scale"] = _scale(asked["guidance"])
         with self._lock:
             teacher = self._teacher(model)
+            taken = parameters_of(teacher.pipeline)
+            call |= {name: value for name, value in model.own_call.items() if name in taken}
             start = time.perf_counter()
             made = teacher.sample([prompt], seed=[seed], call=call, output="np").images
             seconds = time.perf_counter() - start
@@ -127,15 +134,10 @@ class Studio:
         return {**_shown(teacher, made), "seconds": seconds, "parameters": size}
 
     def _teacher(self, model: Model) -> Teacher:
-        import torch
-
         from condistill.teacher import Teacher
 
         if model.load not in self._loaded:
-            options = dict(model.options)
-            if isinstance(options.get("torch_dtype"), str):
-                options["torch_dtype"] = getattr(torch, options["torch_dtype"])
-            self._loaded[model.load] = Teacher.load(model.load, **options)
+            self._loaded[model.load] = Teacher.load(model.load, **model.options)
         return self._loaded[model.load]
 
 

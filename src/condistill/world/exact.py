@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from diffusers import ConfigMixin, DDIMScheduler, DiffusionPipeline, ModelMixin
@@ -22,6 +22,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from condistill.errors import UserError
+
+if TYPE_CHECKING:
+    from condistill.teacher import Teacher
 
 
 class ExactDenoiser(ModelMixin, ConfigMixin):
@@ -151,3 +154,16 @@ def prompts(group: str = "all", *, num_concepts: int = 12) -> list[str]:
         raise UserError(f"group must be seen, unseen or all, got {group!r}")
     names = [f"gaussian {k}" for k in range(num_concepts)]
     return [name for k, name in enumerate(names) if group == "all" or (k % 3 == 0) == (group == "unseen")]
+
+
+def distances(teacher: Teacher, student: Teacher, *, num_concepts: int, each: int) -> dict[str, float]:
+    """Group -> mean distance between the two models' samples from the same noise, `each` of every concept.
+
+    The means lie on a circle of radius 2, so a distance of 2 is a sample in quite another place.
+    """
+    found = {}
+    for group in ("seen", "unseen"):
+        keys = [key for key in prompts(group, num_concepts=num_concepts) for _ in range(each)]
+        a, b = (one.sample(keys, seed=99, output="latent", batch=len(keys)).latents for one in (teacher, student))
+        found[group] = float((a - b).norm(dim=1).mean())
+    return found

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.evaluate.backbones.weights import Weights
 from condistill.evaluate.pictures import prepared
 from condistill.maths.randomise import Key
@@ -83,7 +83,7 @@ def load(weights: Weights, device: torch.device) -> Clip:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, UserError):
             raise
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise UserError(f"{weights.named} could not be loaded as CLIP ({reason})") from error
     raise UserError(f"{weights.folder} has neither open_clip_config.json nor config.json; a CLIP folder is wanted")
 

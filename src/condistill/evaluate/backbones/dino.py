@@ -10,7 +10,7 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.evaluate.backbones.weights import Weights
 from condistill.evaluate.pictures import prepared
 from condistill.maths.randomise import Key
@@ -51,6 +51,6 @@ def load(weights: Weights, device: torch.device) -> Dino:
     try:
         network = AutoModel.from_pretrained(str(weights.folder), use_safetensors=True)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise UserError(f"{weights.named} could not be loaded as DINOv2 ({reason})") from error
     return Dino(network, {"weights": weights.named, "sha256": weights.sha256}, device)

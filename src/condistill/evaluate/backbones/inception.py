@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.evaluate.backbones.weights import Weights
 from condistill.maths.randomise import Key
 
@@ -68,7 +68,7 @@ def load(weights: Weights, device: torch.device) -> Inception:
             "inception", ["logits_unbiased"], feature_extractor_weights_path=plain
         )
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise UserError(f"{weights.named} is not the FID network: {reason}") from error
     identity = {
         "weights": weights.named,

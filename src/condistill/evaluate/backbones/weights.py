@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.files import load_tensors, sha256
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
@@ -104,5 +104,5 @@ def _downloaded(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = brief(error)
         raise UserError(f"{name} could not be fetched from the hub ({reason}); give a local folder or file") from error
