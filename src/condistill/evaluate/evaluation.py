@@ -97,12 +97,14 @@ def evaluate(
     processes.join()
     named = _ordered(_named(models), teacher)
     chosen, judging = _measures(metrics, protocol, judging)
-    PROTOCOLS[protocol].check(protocol, named)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
-    report_cut(next(iter(named.values())), [key for items in groups for key in items.keys], "prompts")
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
     call = {**(judging.default_call if judging else {}), **PROTOCOLS[protocol].call, **(call or {})}
+    keys = [key for items in groups for key in items.keys]
+    named = {name: model.with_call(call, keys) for name, model in named.items()}  # of its size, with its pictures
+    PROTOCOLS[protocol].check(protocol, named)
+    report_cut(next(iter(named.values())), keys, "prompts")
     references = None if reference is None else given(reference, [items.group for items in groups])
     networks = load_all({f for m in chosen for f in features_of(m)}, backbones or {}, next(iter(named.values())).device)
     plan = Plan(

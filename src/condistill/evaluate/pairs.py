@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from condistill import processes
+from condistill.distill.losses import feature_mse
 from condistill.errors import UserError
 from condistill.evaluate.items import Items
 from condistill.maths import draws
@@ -98,14 +99,19 @@ def errors(
             eps = draws.normal(seed, f"evaluate/noise/{items.group}/{k}", numbers, x0.shape[1:])
             t = time.expand(len(numbers))
             x_t = teacher.noise_path.add_noise(x0[rows], eps, t).to(teacher.device)
-            with taps(teacher.network, names) as t_k:
-                wanted = teacher.predict(x_t, t.to(teacher.device), conditions[""])
-            for name, student in students.items():
-                with taps(student.network, [pair.student for pair in shared[name]]) as s_k:
-                    got = student.predict(x_t.to(student.device), t.to(student.device), conditions[name])
-                found[name].output[:, k] = _mse(got, wanted)
-                for pair in shared[name]:
-                    found[name].taps[pair.teacher][:, k] = _mse(s_k[pair.student], t_k[pair.teacher])
+            # keys of different length that cannot be given together are given one length after the other
+            for group in conditions[""].groups():
+                some = np.arange(len(numbers))[group]
+                with taps(teacher.network, names) as t_k:
+                    wanted = teacher.predict(x_t[some], t[some].to(teacher.device), conditions[""].rows(group))
+                for name, student in students.items():
+                    given = x_t[some].to(student.device), t[some].to(student.device), conditions[name].rows(group)
+                    with taps(student.network, [pair.student for pair in shared[name]]) as s_k:
+                        got = student.predict(*given)
+                    found[name].output[some, k] = mse_per_sample(got.to(wanted.device), wanted).cpu()
+                    for pair in shared[name]:
+                        features = s_k[pair.student].to(wanted.device), t_k[pair.teacher]
+                        found[name].taps[pair.teacher][some, k] = feature_mse(*features, num_samples=len(some)).cpu()
         for name, gaps in found.items():
             if not np.isfinite(gaps.output).all():
                 raise UserError(f"model {name!r} predicts values that are not finite; leave it out or train it again")
@@ -123,7 +129,3 @@ def shared_taps(student: Teacher) -> tuple[TapPair, ...]:
     """The student's taps whose features can be compared as they are: of the teacher's width. None without a plan."""
     planned = student.plan.taps if student.plan is not None else ()
     return tuple(pair for pair in planned if pair.teacher_channels == pair.student_channels)
-
-
-def _mse(got: Tensor, wanted: Tensor) -> Float[np.ndarray, " b"]:
-    return mse_per_sample(got, wanted.to(got.device)).double().cpu().numpy()

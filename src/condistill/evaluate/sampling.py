@@ -19,6 +19,7 @@ from condistill.errors import UserError
 from condistill.evaluate.backbones import Backbone, finished, looked_at
 from condistill.evaluate.items import Items
 from condistill.evaluate.judging import Judging, Seen
+from condistill.evaluate.media import webp
 from condistill.evaluate.pictures import eight_bit, keep, png, resized
 from condistill.evaluate.sounds import sampling_rate, wavs
 from condistill.files import write_atomic, write_json
@@ -37,7 +38,8 @@ class Sampled:
 
     Attributes:
         seen: what the judge saw; None without a judge.
-        shown: row -> its image (h, w, 3), 8 bit, or the bytes of its sound (k,), for the rows of the grid.
+        shown: row -> its image (h, w, 3) or video (f, h, w, 3), 8 bit, or the bytes of its sound (k,), for the rows of
+            the grid.
         images: (n, h, w, 3) all images, 8 bit, or (n, k) all sounds, as shown, if a metric needs them.
         views: feature -> (n, d) what the backbones saw.
         latents: (n, *latent) x0, if they were asked for.
@@ -167,7 +169,7 @@ def slug(name: str) -> str:
 def write_grid(
     folder: Path, groups: Sequence[Items], rows: Mapping[str, Sequence[int]], shown: Mapping[str, Mapping[str, Sampled]]
 ) -> Path:
-    """The index of the pictures or sounds for the report: PNG or WAV files beside it.
+    """The index of the pictures, sounds or videos for the report: PNG, WAV or WebP files beside it.
 
     Row k of every model has the same key and seed.
 
@@ -184,12 +186,19 @@ def write_grid(
             files = names.setdefault(model, {}).setdefault(items.group, [])
             pictures = by_group[items.group].shown
             for place, row in enumerate(row for row in rows[items.group] if row in pictures):
-                is_sound = pictures[row].ndim == 1
-                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", "wav" if is_sound else "png", taken)
-                write_atomic(folder / name, pictures[row].tobytes() if is_sound else png(pictures[row]))
+                ending, content = _file_of(pictures[row])
+                name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", ending, taken)
+                write_atomic(folder / name, content)
                 files.append(name)
     keys = {items.group: [items.keys[row] for row in rows[items.group]] for items in groups}
     return write_json(folder / "index.json", {"groups": keys, "models": names})
+
+
+def _file_of(shown: UInt8[np.ndarray, "..."]) -> tuple[str, bytes]:
+    """The ending and the bytes of a file: of a picture (h, w, 3), a video (f, h, w, 3), or a sound's own bytes (k,)."""
+    if shown.ndim == 1:
+        return "wav", shown.tobytes()
+    return ("webp", webp(shown)) if shown.ndim == 4 else ("png", png(shown))
 
 
 def _free(stem: str, ending: str, taken: set[str]) -> str:

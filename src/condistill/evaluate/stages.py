@@ -30,7 +30,7 @@ class Plan:
     """What is to be done, in full.
 
     Attributes:
-        models: name -> model, the teacher first.
+        models: name -> model, recorded with the call, the teacher first.
         groups: the items, group by group.
         metrics, judging, seed, call, batch: as in `evaluate`.
         calls: student -> arguments of its own beside `call`.
@@ -212,8 +212,7 @@ def errors_all(plan: Plan, samples: Mapping[str, Mapping[str, Sampled]], bar: Pr
     if not plan.needs("pairs"):
         return {}
     name, found = plan.teacher_name, {}
-    called = {n: model.with_call(plan.call) for n, model in plan.models.items()}
-    teacher, students = called.pop(name), called
+    teacher, students = plan.teacher, plan.students
     num_levels = len(pairs.levels(teacher)[0])
     for items in plan.groups:
         own = samples[name][items.group]

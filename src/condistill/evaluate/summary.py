@@ -50,7 +50,7 @@ def model_result(
         name=name,
         groups={group: {m: found.score for m, found in by_name.items()} for group, by_name in scores.items()},
         parameters=costs.parameters(model),
-        macs=costs.macs(model.with_call(call), key),
+        macs=costs.macs(model, key),
         latency_seconds=costs.latency_seconds(model, key, own) if latency else None,
         own_call={name: _plain(value) for name, value in own.items() if name not in call or call[name] != value},
     )

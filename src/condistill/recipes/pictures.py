@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from condistill.corpus import corpus
 from condistill.errors import UserError
+from condistill.evaluate.media import encoded
 from condistill.files import read_json, write_atomic, write_json
 from condistill.maths.draws import integers, numbers
 from condistill.progress import Progress
 from condistill.recipes.folders import new_folder
-from condistill.recipes.media import encoded
 from condistill.teacher.cutting import report_cut
 
 if TYPE_CHECKING:

@@ -59,7 +59,7 @@ def outlook_of_run(run: Run) -> Outlook | None:
     if arm is None or "scored" in str(arm.recipe.student.spec):
         return None
     student = run.students[arm.name] = make_student(arm.recipe, run.teacher)
-    teacher = run.teacher.with_call(run.recipe.data.call)
+    teacher = run.teacher
     work = work_of(run.recipe, default_steps=own_steps(teacher))
     sizes = sizes_by_teacher(run.recipe, teacher, {arm.name: student.plan} if student.plan else None)
     chosen = next(one for one in work.arms if one.name == arm.name)

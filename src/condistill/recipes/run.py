@@ -89,8 +89,12 @@ class Run:
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, loaded when the first stage needs it."""
-        return load_teacher(self.recipe)
+        """The teacher, loaded when the first stage needs it, and recorded as D is made: of its size, by such keys."""
+        from condistill.corpus import corpus
+
+        prompts = corpus(self.recipe.data.prompts)
+        some = [prompts[k] for k in range(min(3, len(prompts)))]
+        return load_teacher(self.recipe).with_call(self.recipe.data.call, some)
 
     @property
     def cache_folder(self) -> Path:
@@ -140,6 +144,9 @@ class Run:
 
         recipe, self._made_anew = arm.recipe, True
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
+        if recipe.loss.p_null and self.teacher.null_key is None:
+            self._say("this teacher has no null condition: loss.p_null is 0")
+            del options["p_null"]
         cache = self.data()
         student = self.students.pop(arm.name, None) or make_student(recipe, self.teacher, cache)
         distill(

@@ -22,6 +22,10 @@ from condistill.teacher.timing import TimeMap
 from condistill.teacher.view import View
 
 
+class OtherSize(UserError):
+    """What was sampled has another size than the calibration was made at."""
+
+
 @dataclass(frozen=True)
 class Calibration:
     """How to call the denoiser, and the networks upstream of it (a ControlNet), which run anew for every x_t.
@@ -116,7 +120,8 @@ class Calibration:
         """(n, *latent): what the steps of a recorded run have led to.
 
         Raises:
-            UserError: it took no step, went back in time, or ended at another size.
+            UserError: it took no step or went back in time.
+            OtherSize: it ended at another size.
         """
         check_one_way(recording, self.runner)
         lasts = [(self.view, recording.last)]
@@ -128,7 +133,7 @@ class Calibration:
             )
         for view, last in lasts:
             if last is not None and not view.takes(last, n):
-                raise UserError(
+                raise OtherSize(
                     f"what {type(self.runner.pipeline).__name__} samples has another size at its end, "
                     f"{tuple(last.shape)} for {n}, than x_t has at its beginning, {view.shape} for one; pipelines that "
                     "sample in stages of growing size are not supported"

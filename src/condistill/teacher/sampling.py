@@ -13,8 +13,8 @@ from torch import Tensor
 from condistill.cache.values import is_plain
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
-from condistill.teacher.calibration import Calibration
-from condistill.teacher.keys import parameters_of
+from condistill.teacher.calibration import Calibration, OtherSize
+from condistill.teacher.keys import parameters_of, recording_call
 from condistill.teacher.padding import with_extras
 from condistill.teacher.recording import Recording
 
@@ -43,6 +43,33 @@ def joined(parts: Sequence[Samples]) -> Samples:
     images = None if parts[0].images is None else np.concatenate([p.images for p in parts])  # type: ignore[misc]
     bound = {path: torch.cat([p.bound[path] for p in parts]) for path in parts[0].bound}
     return Samples(torch.cat([p.latents for p in parts]), images, bound)
+
+
+def sampled(
+    teacher: Teacher,
+    keys: Sequence[Key],
+    seeds: Sequence[tuple[int, int]],
+    *,
+    call: Mapping[str, Any],
+    output: str,
+    batch: int,
+) -> Samples:
+    """The samples of all keys, batch by batch; at the size that the call asks for, whatever was recorded before."""
+    again = teacher.resized
+    if again is not None and all(again.calibration.says(n, value) for n, value in recording_call(call).items()):
+        return sampled(again, keys, seeds, call=call, output=output, batch=batch)
+    try:
+        parts = [
+            sample_once(teacher, keys[k : k + batch], seeds[k : k + batch], call=call, output=output)
+            for k in range(0, len(keys), batch)
+        ]
+    except OtherSize:
+        again = teacher.with_call(call, keys)
+        if again is teacher:
+            raise
+        teacher.resized = again
+        return sampled(again, keys, seeds, call=call, output=output, batch=batch)
+    return joined(parts)
 
 
 def sample_once(

@@ -30,7 +30,7 @@ from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.running import NotRun, check_samplers, exchanged, uncompiled
-from condistill.teacher.sampling import Samples, joined, sample_once
+from condistill.teacher.sampling import Samples, sampled
 from condistill.teacher.saving import save_pipeline
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Teacher:
     ):
         self.pipeline, self.component, self.plan = pipeline, component, plan
         self._calibration, self._hash = calibration, None
+        self.resized: Teacher | None = None  # itself, recorded at the size that it last sampled at
         if isinstance(calibration, Calibration):
             self._encoder = Encoder(calibration)
 
@@ -281,11 +282,7 @@ class Teacher:
             return self.with_call(call, keys).sample(keys, seed=seed, call=call, output=output, batch=batch)
         if len(seeds) != len(keys):
             raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
-        parts = [
-            sample_once(self, keys[k : k + batch], seeds[k : k + batch], call=call or {}, output=output)
-            for k in range(0, len(keys), batch)
-        ]
-        return joined(parts)
+        return sampled(self, keys, seeds, call=call or {}, output=output, batch=batch)
 
     def save(self, folder: str | Path) -> Path:
         """The pipeline folder, written as safetensors; `DiffusionPipeline.from_pretrained` reads it."""

@@ -142,8 +142,8 @@ class Studio:
 
 
 def _shown(teacher: Teacher, made: Any) -> dict[str, Any]:
+    from condistill.evaluate.media import encoded
     from condistill.evaluate.sounds import sampling_rate
-    from condistill.recipes.media import encoded
 
     found = None if made is None else encoded(made, rate=sampling_rate(teacher.pipeline, made))
     if found is None or made is None:

@@ -8,7 +8,7 @@ import wave
 import numpy as np
 from PIL import Image
 
-from condistill.recipes.media import FRAME_MILLISECONDS, encoded
+from condistill.evaluate.media import FRAME_MILLISECONDS, encoded
 
 
 def test_a_video_is_an_animation_with_every_frame() -> None:

@@ -32,10 +32,11 @@ def encoded(samples: Float[np.ndarray, "n ..."], *, rate: int | None) -> tuple[s
         return None
     shown = eight_bit(samples)
     shown = shown[..., 0] if shown.shape[-1] == 1 else shown  # grey
-    return ("png", list(map(png, shown))) if samples.ndim == 4 else ("webp", list(map(_webp, shown)))
+    return ("png", list(map(png, shown))) if samples.ndim == 4 else ("webp", list(map(webp, shown)))
 
 
-def _webp(video: UInt8[np.ndarray, "f h w ..."]) -> bytes:
+def webp(video: UInt8[np.ndarray, "f h w ..."]) -> bytes:
+    """The video as the bytes of an animated WebP file, lossless."""
     from PIL import Image
 
     stream, (first, *others) = io.BytesIO(), map(Image.fromarray, video)
