@@ -23,7 +23,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from condistill.cache.batch import Batch
-from condistill.distill.attention import small_attention
+from condistill.distill.attention import exact_attention
 from condistill.distill.losses import (
     Differences,
     LossWeights,
@@ -177,7 +177,7 @@ def _compared(
     found = []
     for pupil, some, asker, own in zip(pupils, pairs, askers, conditions[1:], strict=True):
         asked = asker.arguments(x_t, t, own, dtype=next(pupil.parameters()).dtype)
-        with small_attention(bare(pupil).network, x_t):
+        with exact_attention(bare(pupil).network, x_t):
             student_out, s_k = pupil(asked)
         features: dict[str, tuple[Tensor, Tensor]] = {
             pair.teacher: (s, t_k[pair.teacher]) for pair, s in zip(some, s_k, strict=False)
