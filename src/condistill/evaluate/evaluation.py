@@ -25,6 +25,7 @@ from condistill.progress import Progress
 from condistill.teacher.cutting import report_cut
 
 if TYPE_CHECKING:
+    from condistill.maths.randomise import Key
     from condistill.teacher import Teacher
 
 PARTS = ".batches"  # of an evaluation that is not done yet
@@ -95,13 +96,13 @@ def evaluate(
             whose output is not finite.
     """
     processes.join()
-    named = _ordered(_named(models), teacher)
     chosen, judging = _measures(metrics, protocol, judging)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])
     rows = {items.group: grid_rows(items, grid, kind) for items in groups}
     call = {**(judging.default_call if judging else {}), **PROTOCOLS[protocol].call, **(call or {})}
     keys = [key for items in groups for key in items.keys]
+    named = _ordered(_named(models, call, keys), teacher)
     named = {name: model.with_call(call, keys) for name, model in named.items()}  # of its size, with its pictures
     PROTOCOLS[protocol].check(protocol, named)
     report_cut(next(iter(named.values())), keys, "prompts")
@@ -131,13 +132,17 @@ def evaluate(
     return results
 
 
-def _named(models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path]) -> dict[str, Teacher]:
-    from condistill.teacher import Teacher
+def _named(
+    models: Mapping[str, Teacher | str | Path] | Sequence[Teacher | str | Path],
+    call: Mapping[str, Any],
+    keys: Sequence[Key],
+) -> dict[str, Teacher]:
+    from condistill.teacher.loading import load_for
 
     named = names_of(models)
     if not named:
         raise UserError("evaluate got no models; give the teacher and its students, or their folders")
-    return {name: Teacher.load(m) if isinstance(m, str | Path) else m for name, m in named.items()}
+    return {name: load_for(m, call, keys) if isinstance(m, str | Path) else m for name, m in named.items()}
 
 
 def names_of(models: Mapping[str, Any] | Sequence[Any]) -> dict[str, Any]:

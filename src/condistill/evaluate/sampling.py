@@ -140,9 +140,10 @@ def _kept(made: Samples, wish: Wish, start: int, keys: Sequence[Key], rate: int 
         if wish.folder is not None:
             keep(wish.folder, pixels, start)
     here = range(start, start + (0 if pixels is None else len(pixels)))
+    shown = pixels if pixels is not None and (rate or pixels.ndim in (4, 5)) else None
     return Sampled(
         seen=wish.judge.look(made.images) if wish.judge and made.images is not None else None,
-        shown={} if pixels is None else {row: pixels[row - start] for row in wish.rows if row in here},
+        shown={} if shown is None else {row: shown[row - start] for row in wish.rows if row in here},
         images=pixels if wish.images else None,
         latents=made.latents if wish.latents else None,
         bound=made.bound if wish.latents else {},
@@ -171,7 +172,7 @@ def write_grid(
 ) -> Path:
     """The index of the pictures, sounds or videos for the report: PNG, WAV or WebP files beside it.
 
-    Row k of every model has the same key and seed.
+    Row k of every model has the same key and seed. Samples that are none of the three (embeddings) are left out.
 
     Args:
         folder: where index.json and the pictures go.
@@ -181,11 +182,13 @@ def write_grid(
     """
     names: dict[str, dict[str, list[str]]] = {}
     taken: set[str] = set()
+    pictured = {items.group: [made[items.group].shown for made in shown.values()] for items in groups}
+    rows = {group: [row for row in rows[group] if all(row in made for made in by)] for group, by in pictured.items()}
     for model, by_group in shown.items():
         for items in groups:
             files = names.setdefault(model, {}).setdefault(items.group, [])
             pictures = by_group[items.group].shown
-            for place, row in enumerate(row for row in rows[items.group] if row in pictures):
+            for place, row in enumerate(rows[items.group]):
                 ending, content = _file_of(pictures[row])
                 name = _free(f"{slug(model)}-{slug(items.group)}-{place:03d}", ending, taken)
                 write_atomic(folder / name, content)

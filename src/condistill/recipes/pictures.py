@@ -41,8 +41,7 @@ def sample_folder(
         UserError: no such pipeline or file, no prompts, a folder with something else in it, samples that are no
             pictures, videos or sounds.
     """
-    from condistill.teacher import Teacher
-    from condistill.teacher.loading import resolve
+    from condistill.teacher.loading import load_for, resolve
 
     resolve(pipeline)  # before anything is written
     keys, out = corpus(prompts), Path(out)
@@ -52,7 +51,7 @@ def sample_folder(
     rows = [{"prompt": keys[k], "seed": seeds[k]} for k in range(total)]
     suffix = _suffix(out, {**made_with, "images": rows})
     missing = [k for k in range(total) if suffix is None or not (out / _name(k, suffix)).is_file()]
-    teacher = Teacher.load(pipeline) if missing else None
+    teacher = load_for(pipeline, call, [keys[k] for k in range(min(3, total))]) if missing else None
     if teacher is not None:
         report_cut(teacher, keys, "prompts")
     with Progress("sampling", total, unit="images", done=total - len(missing), enabled=bool(missing)) as bar:

@@ -41,7 +41,7 @@ def plan_recipe(
             f"got --gpus {num_devices} without --gpu; name the GPU as well, for example --gpu {DEFAULT_GPU}"
         )
     device = gpu(gpu_name) if gpu_name is not None else None
-    teacher = load_teacher(recipe).with_call(recipe.data.call)
+    teacher = load_teacher(recipe)
     work, sizes = work_of(recipe, default_steps=own_steps(teacher)), sizes_by_teacher(recipe, teacher)
     if device is not None:
         return _counted(title, work, sizes, device, num_devices, out, ())

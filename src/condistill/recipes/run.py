@@ -6,7 +6,7 @@ Every stage looks first whether it is done and then says so, so that calling it 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from condistill.remote import is_url
 if TYPE_CHECKING:
     from condistill.cache import Cache
     from condistill.evaluate import Results
+    from condistill.maths.randomise import Key
     from condistill.students import StudentPlan
     from condistill.teacher import Teacher
 
@@ -90,11 +91,7 @@ class Run:
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded when the first stage needs it, and recorded as D is made: of its size, by such keys."""
-        from condistill.corpus import corpus
-
-        prompts = corpus(self.recipe.data.prompts)
-        some = [prompts[k] for k in range(min(3, len(prompts)))]
-        return load_teacher(self.recipe).with_call(self.recipe.data.call, some)
+        return load_teacher(self.recipe, self._some_prompts())
 
     @property
     def cache_folder(self) -> Path:
@@ -158,8 +155,8 @@ class Run:
     def evaluate(self) -> Results | None:
         """The scores of teacher and students, also in results.json; None where the recipe does not evaluate."""
         from condistill.evaluate import Results, evaluate
-        from condistill.teacher import Teacher
         from condistill.teacher.keys import parameters_of
+        from condistill.teacher.loading import load_for
 
         wanted = self.recipe.evaluate
         if wanted is None:
@@ -174,7 +171,8 @@ class Run:
             if not (folder / "model_index.json").is_file():
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
         self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
-        models = {"teacher": self.teacher} | {name: Teacher.load(folder) for name, folder in students.items()}
+        made = {name: load_for(folder, wanted.call, self._some_prompts()) for name, folder in students.items()}
+        models = {"teacher": self.teacher} | made
         for arm in self.arms:  # a folder does not say which of its features were compared with the teacher's
             models[arm.name].plan = self.plan_of(arm)
         results = evaluate(
@@ -186,6 +184,13 @@ class Run:
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": made_from})
         processes.by_main(lambda: write_json(self.out / RESULTS, results.to_json()))
         return results
+
+    def _some_prompts(self) -> list[Key]:
+        """D's first prompts: such keys are what the teacher is recorded by."""
+        from condistill.corpus import corpus
+
+        prompts = corpus(self.recipe.data.prompts)
+        return [prompts[k] for k in range(min(3, len(prompts)))]
 
     def plan_of(self, arm: Arm) -> StudentPlan | None:
         """How the arm's student was cut; None where its features were not compared or that cannot be told without D."""
@@ -226,11 +231,11 @@ def _begin(out: Path, recipe: Recipe, comments: str) -> None:
         sweep(out, out / "samples")
 
 
-def load_teacher(recipe: Recipe) -> Teacher:
-    """The recipe's teacher, in the precision that the recipe names."""
-    from condistill.teacher import Teacher
+def load_teacher(recipe: Recipe, keys: Sequence[Key] = ()) -> Teacher:
+    """The recipe's teacher in the recipe's precision, recorded as D is made: of its size, by such keys."""
+    from condistill.teacher.loading import load_for
 
-    return Teacher.load(recipe.teacher.load, **loading_options(recipe))
+    return load_for(recipe.teacher.load, recipe.data.call, keys, **loading_options(recipe))
 
 
 def loading_options(recipe: Recipe) -> dict[str, Any]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError, brief, nearest
+
+if TYPE_CHECKING:
+    from condistill.maths.randomise import Key
+    from condistill.teacher.teacher import Teacher
 
 # embedded teachers: name -> function that returns their pipeline folder
 EMBEDDED = {"emoji": "condistill.world.emoji:folder", "tones": "condistill.world.tones:folder"}
@@ -45,6 +50,33 @@ def resolve(name: str | Path) -> Path | str:
     raise UserError(
         f"no such pipeline folder: {text}; {hint}give a folder, a hub id (owner/name) or {', '.join(EMBEDDED)}"
     )
+
+
+def load_for(
+    name: str | Path,
+    call: Mapping[str, Any] | None,
+    keys: Sequence[Key] = (),
+    *,
+    component: str | None = None,
+    **kwargs: Any,
+) -> Teacher:
+    """The teacher, recorded at once as this call and such keys want it.
+
+    Args:
+        name, component, kwargs: as for `Teacher.load`.
+        call: the pipeline's own arguments.
+        keys: some of those that will be encoded.
+    """
+    from condistill.teacher.keys import examples_among
+    from condistill.teacher.running import NotRun
+    from condistill.teacher.teacher import Teacher
+
+    pipeline = load_pipeline(name, **kwargs)
+    try:
+        found = Teacher.from_pipeline(pipeline, component, call=call)
+    except NotRun:  # it needs what only the keys bring: a picture beside the prompt
+        found = Teacher.from_pipeline(pipeline, component, call=call, keys=examples_among(keys))
+    return found.with_call(call, keys)
 
 
 def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from condistill.teacher.calling import call_arguments, padded, prediction, stack
 from condistill.teacher.condition import Condition
 from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import same
+from condistill.teacher.running import unheard
 
 LONG = " ".join(["a quiet village by the sea at dawn with boats and gulls"] * 100)
 PADDING = 5  # rows added for the check
@@ -152,7 +154,8 @@ def recorded_rows(found: Calibration, keys: list[Key]) -> list[dict[str, Any]]:
     if one_by_one and len(keys) > 1:
         return [recorded_rows(found, [key])[0] for key in keys]
     together = keys if found.companion is None else [*keys, found.companion]
-    recording = found.runner.first(together, alike=True)
+    with unheard() if found.companion is not None else nullcontext():  # a companion is too long on purpose
+        recording = found.runner.first(together, alike=True)
     leaves = with_extras(found, recording.leaves(found.runner.skip, found.lists))
     n = len(together)
     rows = []

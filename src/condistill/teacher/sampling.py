@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from condistill.cache.values import is_plain
+from condistill.errors import UserError, brief
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
+from condistill.memory import is_out_of_memory
 from condistill.teacher.calibration import Calibration, OtherSize
 from condistill.teacher.keys import parameters_of, recording_call
 from condistill.teacher.padding import with_extras
@@ -83,7 +85,7 @@ def sample_once(
         output: "latent" skips decoding.
 
     Raises:
-        UserError: the pipeline took no step.
+        UserError: the pipeline took no step, or does not take the call.
     """
     found = teacher.calibration
     if found.runner.single and len(keys) > 1:
@@ -98,11 +100,15 @@ def sample_once(
     teacher.network.eval()
     try:
         recording = runner.run(keys, mode="real", generators=generators, leave=output == "latent")
-    except (RuntimeError, ValueError) as error:
+    except UserError:
+        raise
+    except Exception as error:
         if "output_type" in str(error) and given.get("output_type") == "latent":
             return sample_once(teacher, keys, seeds, call=call, output="np")
+        if isinstance(error, NotImplementedError) and _now_tiled(teacher.pipeline):
+            return sample_once(teacher, keys, seeds, call=call, output=output)
         if len(keys) == 1:
-            raise
+            raise error if is_out_of_memory(error) else _refused(teacher.pipeline, call, error) from error
         # some pipelines take several keys, but not together with one picture
         each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
         return joined(each)
@@ -112,11 +118,27 @@ def sample_once(
     return Samples(latents, images, _unusual(found, recording, len(keys), keeps_all))
 
 
+def _now_tiled(pipeline: Any) -> bool:
+    """Lets an autoencoder decode in tiles, as the only way that some can; False where that changes nothing."""
+    vae = getattr(pipeline, "vae", None)
+    if vae is None or not hasattr(vae, "enable_tiling") or getattr(vae, "use_tiling", True):
+        return False
+    vae.enable_tiling()
+    return True
+
+
+def _refused(pipeline: Any, call: Mapping[str, Any], error: Exception) -> UserError:
+    said = ", ".join(f"{name}={value!r}" if is_plain(value) else name for name, value in call.items())
+    reason = f"{type(error).__name__}: {brief(error)}"
+    return UserError(f"{type(pipeline).__name__} could not sample with {said or 'its own settings'} ({reason})")
+
+
 def _decoded(result: Any) -> np.ndarray | None:
-    """What a pipeline's output object holds: pictures, frames or sound, (n, ...) float32."""
-    for name in ("images", "frames", "audios", "image_embeds", "image_embeddings"):
+    """What a pipeline's output object holds: pictures, frames or sound, (n, ...) float32; its first arrays else."""
+    usual = ("images", "frames", "audios", "image_embeds", "image_embeddings")
+    for name in (*usual, *(vars(result) if hasattr(result, "__dict__") else ())):
         found = getattr(result, name, None)
-        if found is not None:
+        if isinstance(found, Tensor | np.ndarray) or (isinstance(found, list | tuple) and len(found)):
             found = [one.detach().cpu().float() if isinstance(one, Tensor) else one for one in found]
             return np.stack([np.asarray(one, dtype=np.float32) for one in found])
     return None

@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from condistill.cache.values import is_plain
 from condistill.errors import UserError
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
@@ -25,10 +24,12 @@ from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import call_arguments, prediction, stacked_rows
+from condistill.teacher.checking import check_call, check_sample
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
+from condistill.teacher.recalibrate import recalibrated
 from condistill.teacher.running import NotRun, check_samplers, exchanged, uncompiled
 from condistill.teacher.sampling import Samples, sampled
 from condistill.teacher.saving import save_pipeline
@@ -103,6 +104,7 @@ class Teacher:
         examples = examples_among(keys) if keys else None
         if keys and not examples:
             raise UserError("keys= to calibrate with got no two different ones; give at least two")
+        check_call(pipeline, call)
         try:
             wanted = recording_call(call)
             found: Calibration | NotRun = calibrate(pipeline, component, wanted, keys=examples, small_first=True)
@@ -113,12 +115,20 @@ class Teacher:
         return cls(pipeline, component, found)
 
     @classmethod
-    def load(cls, name: str | Path, component: str | None = None, **kwargs: Any) -> Teacher:
+    def load(
+        cls,
+        name: str | Path,
+        component: str | None = None,
+        *,
+        call: Mapping[str, Any] | None = None,
+        keys: Sequence[Key] | None = None,
+        **kwargs: Any,
+    ) -> Teacher:
         """The teacher in a pipeline folder, an embedded world ("emoji") or, by name, on the hub.
 
         Args:
-            name: folder, embedded name or hub id.
-            component: the denoiser's name where there are several.
+            name: of one of them.
+            component, call, keys: as in `from_pipeline`.
             kwargs: passed to `DiffusionPipeline.from_pretrained`; `device` moves it afterwards. Only safetensors are
                 read unless `use_safetensors=False` is given.
 
@@ -127,7 +137,7 @@ class Teacher:
         """
         from condistill.teacher.loading import load_pipeline
 
-        return cls.from_pipeline(load_pipeline(name, **kwargs), component)
+        return cls.from_pipeline(load_pipeline(name, **kwargs), component, call=call, keys=keys)
 
     @property
     def network(self) -> nn.Module:
@@ -177,21 +187,12 @@ class Teacher:
 
         Args:
             call: the pipeline's own arguments (size, images).
-            keys: those that will be encoded. Where they say other arguments than the example keys did (a picture beside
-                the prompt), what belongs to the key is established anew with some of them.
+            keys: those that will be encoded; where they say other arguments than the example keys did (a picture beside
+                the prompt), they are what is recorded with.
         """
-        wanted, found = recording_call(call), self._calibration
-        if isinstance(found, NotRun):
-            again = calibrate(self.pipeline, self.component, wanted, keys=examples_among(keys))
-            return Teacher(self.pipeline, self.component, again, plan=self.plan)
-        changed = [name for name, value in wanted.items() if not found.says(name, value)]
-        examples = None if found.knows(keys) else examples_among(keys)
-        if not changed and examples is None and not found.is_small:
-            return self
-        # pictures that were given before stay; our own examples may have another size than what is given now
-        given = {n: v for n, v in found.call.items() if n not in found.placeholders and not is_plain(v)}
-        again = calibrate(self.pipeline, self.component, {**given, **wanted}, keys=examples or found.keys)
-        return Teacher(self.pipeline, self.component, again, plan=self.plan)
+        check_call(self.pipeline, call)
+        again = recalibrated(self._calibration, self.pipeline, self.component, recording_call(call), keys)
+        return self if again is None else Teacher(self.pipeline, self.component, again, plan=self.plan)
 
     def student(
         self,
@@ -275,13 +276,15 @@ class Teacher:
             call: the pipeline's own arguments (steps, guidance_scale, size).
             output: "latent" skips decoding.
             batch: items per run of the pipeline.
+
+        Raises:
+            UserError: no keys, another number of seeds, or a call that the pipeline does not take.
         """
         keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
         seeds = [(seed, k) for k in range(len(keys))] if isinstance(seed, int) else [(int(s), 0) for s in seed]
+        check_sample(self.pipeline, call, keys, len(seeds), output)
         if isinstance(self._calibration, NotRun) or self._calibration.is_small:
             return self.with_call(call, keys).sample(keys, seed=seed, call=call, output=output, batch=batch)
-        if len(seeds) != len(keys):
-            raise UserError(f"sample got {len(keys)} keys but {len(seeds)} seeds; give one seed or one per key")
         return sampled(self, keys, seeds, call=call or {}, output=output, batch=batch)
 
     def save(self, folder: str | Path) -> Path:

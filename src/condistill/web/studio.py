@@ -124,7 +124,7 @@ class Studio:
         if asked.get("guidance") is not None:
             call["guidance_scale"] = _scale(asked["guidance"])
         with self._lock:
-            teacher = self._teacher(model)
+            teacher = self._teacher(model, call)
             taken = parameters_of(teacher.pipeline)
             call |= {name: value for name, value in model.own_call.items() if name in taken}
             start = time.perf_counter()
@@ -133,11 +133,11 @@ class Studio:
         size = sum(parameter.numel() for parameter in teacher.network.parameters())
         return {**_shown(teacher, made), "seconds": seconds, "parameters": size}
 
-    def _teacher(self, model: Model) -> Teacher:
+    def _teacher(self, model: Model, call: Mapping[str, Any]) -> Teacher:
         from condistill.teacher import Teacher
 
         if model.load not in self._loaded:
-            self._loaded[model.load] = Teacher.load(model.load, **model.options)
+            self._loaded[model.load] = Teacher.load(model.load, call=call, **model.options)
         return self._loaded[model.load]
 
 

@@ -209,6 +209,27 @@ def test_keys_of_the_wrong_kind_are_named() -> None:
         teacher.sample(["a", "b"], seed=[1])
 
 
+@pytest.mark.parametrize(
+    ("keys", "call", "words"),
+    [
+        (["a fox"], {"guidence_scale": 2.0}, "did you mean 'guidance_scale'"),  # swallowed by the pipeline itself
+        (["a fox"], {"num_inference_steps": 0}, "could not sample with num_inference_steps=0"),
+        (["a fox"], {"num_inference_steps": "two"}, "could not sample with num_inference_steps='two'"),
+        (["a fox"], {"prompt": "a dog"}, "call says 'prompt', which the keys say as well"),
+        (["a fox"], {"num_images_per_prompt": 2}, "each key gets one sample"),
+        ([], {}, "sample got no keys"),
+    ],
+)
+def test_a_call_that_the_pipeline_does_not_take_is_refused(keys: list[str], call: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Teacher.from_pipeline(tiny.sd()).sample(keys, call=call)
+
+
+def test_a_call_is_checked_before_anything_is_recorded() -> None:
+    with pytest.raises(UserError, match="did you mean 'guidance_scale'"):
+        Teacher.from_pipeline(tiny.sd(), call={"guidence_scale": 2.0})
+
+
 def test_keys_may_be_mappings_of_call_arguments() -> None:
     teacher = Teacher.from_pipeline(tiny.sd())
     found = teacher.encode([{"prompt": "a fox"}, {"prompt": "b"}])

@@ -41,9 +41,10 @@ def probe(
         from condistill.teacher import Teacher
 
         chosen = prompts_of(teacher, prompts)
+        call = call_of(steps, guidance)
         found = ask(
-            Teacher.load(teacher), chosen, probes=names or probe_names(), num_keys=keys, num_samples=samples, seed=seed,
-            call=call_of(steps, guidance), out=out,
+            Teacher.load(teacher, call=call), chosen, probes=names or probe_names(), num_keys=keys, num_samples=samples,
+            seed=seed, call=call, out=out,
         )  # fmt: skip
     lines = [line for name, one in found.items() for line in (name, *table(one.table), "")]
     lines += [f"written  {out}"] if out is not None else []

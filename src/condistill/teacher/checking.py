@@ -1,0 +1,54 @@
+"""What a pipeline may be called with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from condistill.errors import UserError, nearest, unknown_name
+from condistill.maths.randomise import Key
+from condistill.teacher.keys import key_arguments, parameters_of
+
+_PER_PROMPT = {"num_images_per_prompt", "num_videos_per_prompt", "num_waveforms_per_prompt"}
+OUTPUTS = ("latent", "np", "both")
+
+
+def check_call(pipeline: Any, call: Mapping[str, Any] | None) -> None:
+    """Refuse arguments that the pipeline does not take, also where it would swallow them, and more samples of a key.
+
+    Raises:
+        UserError: which one, and the nearest that it takes.
+    """
+    if not call:
+        return
+    parameters, name = parameters_of(pipeline), type(pipeline).__name__
+    is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    known = [one for one, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    for one in call:
+        if one not in known and not (is_open and nearest(one, known) is None):
+            raise unknown_name(f"argument of {name}", one, known)
+    for one in _PER_PROMPT & set(call):
+        if call[one] not in (None, 1):
+            raise UserError(f"got {one}={call[one]!r}; each key gets one sample: repeat keys to get more")
+
+
+def check_sample(
+    pipeline: Any, call: Mapping[str, Any] | None, keys: Sequence[Key], num_seeds: int, output: str
+) -> None:
+    """Refuse what `Teacher.sample` cannot draw.
+
+    Raises:
+        UserError: no keys, another number of seeds, an unknown output, or a call that the pipeline does not take or
+            that the keys say as well.
+    """
+    if not keys:
+        raise UserError("sample got no keys; give one or more")
+    if num_seeds != len(keys):
+        raise UserError(f"sample got {len(keys)} keys but {num_seeds} seeds; give one seed or one per key")
+    if output not in OUTPUTS:
+        raise unknown_name("output", output, OUTPUTS)
+    check_call(pipeline, call)
+    said = set(key_arguments(pipeline, keys[:1])) & set(call or {})
+    if said:
+        raise UserError(f"call says {sorted(said)[0]!r}, which the keys say as well; give it in one of the two")
