@@ -15,14 +15,50 @@ from condistill.errors import UserError
 T = TypeVar("T")
 
 
+_OTHER_ENGINES = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context or sequence parallelism",
+}
+
+
 def _state() -> Any:
     """accelerate's state of the processes; None where there is one. Joins the others at the first call."""
+    check_engine()
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return None
     import torch
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.cuda.is_available())
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "true", "yes", "y", "on")
+
+
+def check_engine() -> None:
+    """Nothing, if accelerate's settings ask for an engine that is trained with: none, DDP or FSDP2.
+
+    Raises:
+        UserError: they ask for another one.
+    """
+    asked = next((engine for name, engine in _OTHER_ENGINES.items() if _is_on(name)), None)
+    if asked is None and is_sharded() and os.environ.get("FSDP_VERSION", "1") != "2":
+        asked = "FSDP version 1"
+    if asked is not None:
+        raise UserError(
+            f"accelerate's settings ask for {asked}, which is not supported; choose FSDP with fsdp_version: 2, which "
+            "shards weights, gradients and moments as DeepSpeed's ZeRO 3 does, or plain data parallelism (torchrun)"
+        )
+    if is_sharded():
+        # the libraries would load networks without values on all processes but the first; the teacher is needed on all
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
+
+
+def is_sharded() -> bool:
+    """Whether accelerate's settings ask for FSDP."""
+    return _is_on("ACCELERATE_USE_FSDP")
 
 
 def join() -> None:

@@ -35,6 +35,13 @@ class Pupil(nn.Module):
             torch.manual_seed(seed)
             self.projections = nn.ModuleList(_projection(pair) for pair in self.pairs)
 
+    @property
+    def _no_split_modules(self) -> list[str]:
+        """The classes of blocks that accelerate's FSDP2 gathers one by one where its settings name none: those that the
+        network's own class names, as far as the student still has them."""
+        present = {type(module).__name__ for module in self.network.modules()}
+        return [name for name in getattr(self.network, "_no_split_modules", None) or () if name in present]
+
     def train(self, mode: bool = True) -> Pupil:
         """The pupil in training mode, its network without dropout: the teacher answers without, and dropping
         conditions is p_null's business (DiT drops labels by itself in training mode)."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condistill import processes
 from condistill.errors import UserError, brief, nearest
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
     import torch
     from diffusers import DiffusionPipeline
 
+    processes.check_engine()
     where = resolve(name)
     kwargs.setdefault("use_safetensors", True)
     # diffusers renamed torch_dtype to dtype in 0.36; its old name still works with a warning

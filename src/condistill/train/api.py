@@ -31,6 +31,7 @@ from condistill.train.auto_p import measured
 from condistill.train.log import Log
 from condistill.train.loop import Trained, train
 from condistill.train.options import FREE_TO_CHANGE, TrainOptions
+from condistill.train.sharding import engine, filled
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,11 @@ def _save(arms: Sequence[Arm], done: Trained, options: TrainOptions, accelerator
     for k, arm in enumerate(arms):
         network = bare(arm.pupil).network
         if options.save == "ema":
+            arm.ema.foreach = arm.outline is None  # torch 2.13 does not copy shares by foreach
             arm.ema.copy_to(network.parameters())
+        if arm.outline is not None:
+            network = filled(arm.outline, network)
+            setattr(arm.student.pipeline, arm.student.component, network)
         network.eval()
         if accelerator.is_main_process:
             with atomic_folder(out / "students" / str(k) if len(arms) > 1 else out / "student") as folder:
@@ -214,18 +219,15 @@ def _refuse_other_teacher(teacher: Any, cache: Cache) -> None:
 
 
 def _accelerator(teacher: Any, options: TrainOptions) -> Any:
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState
+    from accelerate import DistributedDataParallelKwargs
 
-    # accelerate keeps its first settings for the whole process; a second run in one process may want others
-    AcceleratorState._reset_state()
     on_cpu = teacher.device.type == "cpu"
     # no buffer changes in training; a network may have parameters that its pipeline does not reach, which DDP must look
     # for, but not where activations are made anew
     ddp = DistributedDataParallelKwargs(
         broadcast_buffers=False, find_unused_parameters=not options.gradient_checkpointing
     )
-    return Accelerator(mixed_precision=options.precision, cpu=on_cpu, kwargs_handlers=[ddp])
+    return engine(mixed_precision=options.precision, cpu=on_cpu, kwargs_handlers=[ddp])
 
 
 def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:

@@ -19,6 +19,7 @@ from condistill.errors import UserError
 from condistill.train.log import Log, Meter
 from condistill.train.optim import adamw, optimizer_tensors, restore_optimizer
 from condistill.train.options import TrainOptions
+from condistill.train.sharding import outline, prepared, share_of, whole
 from condistill.train.state import Checkpoint
 
 
@@ -33,6 +34,7 @@ class Arm:
         optimizer: its AdamW.
         ema: diffusers' EMAModel over the network.
         log, meter: its own log.
+        outline: a network like its student's, to put the weights into where the processes hold shares of them.
     """
 
     name: str
@@ -42,15 +44,16 @@ class Arm:
     ema: Any
     log: Log
     meter: Meter = field(default_factory=Meter)
+    outline: nn.Module | None = None
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Everything a checkpoint must hold, part by part."""
+        """Everything a checkpoint must hold, part by part; every process must ask, the first one gets it whole."""
         shadow = {str(k): value for k, value in enumerate(self.ema.shadow_params)}
         counted = {"optimization_step": torch.tensor(self.ema.optimization_step)}
         parts = {
-            f"{self.name}.pupil": dict(bare(self.pupil).state_dict()),
-            f"{self.name}.ema": {**shadow, **counted},
-            f"{self.name}.optimizer": optimizer_tensors(self.optimizer),
+            f"{self.name}.pupil": whole(bare(self.pupil).state_dict()),
+            f"{self.name}.ema": whole({**shadow, **counted}),
+            f"{self.name}.optimizer": whole(optimizer_tensors(self.optimizer)),
         }
         # what no line of the log has shown yet, so that the next line is the same with or without a stop before it
         return parts | ({f"{self.name}.meter": shown} if (shown := self.meter.tensors()) else {})
@@ -72,7 +75,7 @@ def _copy(own: Mapping[str, Tensor], found: Iterator[tuple[str, Tensor]]) -> Non
     left = set(own)
     for name, value in found:
         assert name in left and own[name].shape == value.shape, f"{name} is not of this network"
-        own[name].copy_(value)
+        own[name].copy_(share_of(value, own[name]))
         left.remove(name)
     assert not left, f"the checkpoint lacks {sorted(left)[:3]}"
 
@@ -109,7 +112,8 @@ def _arm(
     weights.check_taps([pair.teacher for pair in pairs])
     asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
     pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
+    unfilled = outline(network) if accelerator.is_fsdp2 else None
+    wrapped, optimizer = prepared(accelerator, pupil, adamw(pupil, options))
     # from the initialised student, not from a random one
     ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
-    wrapped, optimizer = accelerator.prepare(pupil, adamw(pupil, options))
-    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log)
+    return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log, outline=unfilled)

@@ -24,6 +24,7 @@ from condistill.train.arm import Arm
 from condistill.train.faults import not_finite, refuse_not_finite, smaller
 from condistill.train.optim import learning_rate, restore_scaler, scaler_tensors, set_learning_rate
 from condistill.train.options import TrainOptions
+from condistill.train.sharding import clipped, refuse_blocks
 from condistill.train.state import load_newest, refuse_other_settings, save_checkpoint
 
 SWAP, SCALER = "swap", "scaler"  # parts of a checkpoint: what the choice of swaps, and fp16's scaler, have learned
@@ -87,8 +88,8 @@ def train(
     def checkpoint() -> None:
         for arm in arms:
             arm.meter.gather()
+        parts = {name: some for arm in arms for name, some in arm.tensors().items()}
         if is_main:
-            parts = {name: some for arm in arms for name, some in arm.tensors().items()}
             learned = {SWAP: method.swap.tensors(), SCALER: scaler_tensors(accelerator.scaler)}
             for arm in arms:
                 arm.log.sync()
@@ -127,6 +128,7 @@ def train(
                     del losses
             except (RuntimeError, OSError, MemoryError) as error:
                 if not is_out_of_memory(error):
+                    refuse_blocks(error)
                     raise
                 is_full, whole = True, micro
                 micro = smaller(
@@ -144,7 +146,7 @@ def train(
             norms = []
             for k, arm in enumerate(arms):
                 limit = options.clip if options.clip > 0 else float("inf")
-                norms.append(float(accelerator.clip_grad_norm_(arm.pupil.parameters(), limit)))
+                norms.append(clipped(accelerator, list(arm.pupil.parameters()), limit))
                 if accelerator.scaler is None and not math.isfinite(norms[k]):  # fp16's scaler looks for itself
                     bad[k] = bad[k] or "its gradient"
                 if bad[k]:

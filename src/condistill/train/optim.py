@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condistill.train.options import TrainOptions
+from condistill.train.sharding import share_of
 
 
 def adamw(module: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
@@ -60,7 +61,8 @@ def restore_optimizer(optimizer: Any, found: Iterable[tuple[str, Tensor]]) -> No
         index, _, name = path.partition(".")
         group, parameter = owners[int(index)]
         stays = name == "step" and not (group.get("fused") or group.get("capturable"))
-        inner.state[parameter][name] = value.clone() if stays else value.to(parameter.device, copy=True)
+        value = value.clone() if stays else value.to(parameter.device, copy=True)
+        inner.state[parameter][name] = value if name == "step" else share_of(value, parameter)
 
 
 def scaler_tensors(scaler: Any) -> dict[str, Tensor]:

@@ -15,10 +15,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condistill import Teacher
+from condistill import Teacher, UserError
 from tests import tiny
 from tests.unit.train import two_processes
-from tests.unit.train.two_processes import made, trained
+from tests.unit.train.two_processes import classes, made, narrowed, trained
 
 DIES_WITHIN_SECONDS = 60
 
@@ -31,6 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = made(teacher, folder / "D1")
     trained(teacher, cache, folder / "one", steps=4)
     trained(teacher, cache, folder / "one-two", steps=2)
+    others = classes(folder)
+    narrowed(*others, folder / "narrow", steps=4)
+    narrowed(*others, folder / "one-shares", steps=2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -51,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps({"codes": [rank.returncode for rank in ranks], "seconds": time.monotonic() - died, "said": said})
     )
     trained(teacher, cache, folder / "two-one", steps=4)
+    narrowed(*others, folder / "shares-one", steps=4)
     return folder
 
 
@@ -65,25 +69,64 @@ def test_d_is_the_same_and_whole(folder: Path) -> None:
     assert [name for name in names if (one / name).read_bytes() != (two / name).read_bytes()] == []
 
 
-@pytest.mark.parametrize("other", ["two", "two-one", "one-two"])
-def test_draws_are_equal_and_weights_within_the_order_of_summation(folder: Path, other: str) -> None:
-    for mine, theirs in zip(lines(folder / "one"), lines(folder / other), strict=True):
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [*(("one", name) for name in ("two", "two-one", "one-two")),
+     *(("narrow", name) for name in ("shares", "shares-one", "one-shares"))],
+)  # fmt: skip
+def test_draws_are_equal_and_weights_within_the_order_of_summation(folder: Path, one: str, other: str) -> None:
+    for mine, theirs in zip(lines(folder / one), lines(folder / other), strict=True):
         for key in ("step", "swap_rate", "swap_rate_by_time", "lr"):
             assert mine[key] == theirs[key]
         assert [row["n"] for row in mine["by_time"]] == [row["n"] for row in theirs["by_time"]]
         # the student's float32 sums in another order; seen: 1e-6 of the loss
         assert theirs["loss"] == pytest.approx(mine["loss"], rel=1e-4)
+        assert theirs["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-4)
     for part in ("pupil", "ema"):  # with the projections
         file = f"checkpoints/step-00000004/0.{part}.safetensors"
-        mine, theirs = load_file(folder / "one" / file), load_file(folder / other / file)
+        mine, theirs = load_file(folder / one / file), load_file(folder / other / file)
         assert mine.keys() == theirs.keys()
         for name, value in mine.items():
             # an update of Adam is of the size of the rate whatever the gradient's, so a sign may turn where it is ~0
             assert torch.allclose(value, theirs[name], atol=4e-4), (part, name)
+    # as the pipeline's own file: whole tensors under their own names, whoever wrote it
+    (mine,), (theirs,) = (
+        [
+            load_file(file)
+            for file in (run / "student").glob("*/diffusion_pytorch_model.safetensors")
+            if "vae" not in str(file)
+        ]
+        for run in (folder / one, folder / other)
+    )
+    assert mine.keys() == theirs.keys()
+    assert all(torch.allclose(value, theirs[name], atol=4e-4) for name, value in mine.items())
     assert any(
         name.startswith("projections.")
-        for name in load_file(folder / "one/checkpoints/step-00000004/0.pupil.safetensors")
+        for name in load_file(folder / one / "checkpoints/step-00000004/0.pupil.safetensors")
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "ask for DeepSpeed, which is not supported; choose FSDP with"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "ask for FSDP version 1, which"),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "ask for tensor, context"),
+    ],
+)
+def test_other_engines_are_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, str], said: str
+) -> None:
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        Teacher.load("emoji")
+
+
+def test_two_students_in_shares_at_once(folder: Path) -> None:
+    first, second = (load_file(folder / f"pair/checkpoints/step-00000001/{k}.optimizer.safetensors") for k in range(2))
+    # of the same first weights, but for the last bits, and each with all of its own moments
+    assert first.keys() == second.keys() and all(torch.allclose(value, second[name]) for name, value in first.items())
 
 
 def test_when_one_dies_the_other_stops_soon_and_nothing_is_lost(folder: Path) -> None:

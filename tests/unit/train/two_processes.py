@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from condistill import Cache, Teacher, distill, generate
+from condistill import Cache, Teacher, UserError, distill, generate
 from tests import tiny
 
 KEYS = [f"key {k}" for k in range(9)]
@@ -18,6 +18,18 @@ CALL = {"num_inference_steps": 2, "guidance_scale": 2.0}
 OPTIONS: dict[str, Any] = dict(
     corpus=["x", "y"], batch=8, micro_batch=2, lr=1e-3, log_every=2, checkpoint_every=2, progress=False
 )
+
+
+# what `accelerate launch` says for fsdp_version: 2 and its other defaults
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "BasicTransformerBlock",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
 
 
 def made(teacher: Teacher, folder: Path) -> Cache:
@@ -30,14 +42,44 @@ def trained(teacher: Teacher, cache: Cache, folder: Path, *, steps: int) -> None
     distill(teacher, teacher.student("c-micro", init="random"), cache, out=folder, steps=steps, **OPTIONS)
 
 
+def classes(folder: Path) -> tuple[Teacher, Cache]:
+    """A teacher of few parameters, since the first step in shares takes time with their number, and its D."""
+    teacher = Teacher.from_pipeline(tiny.dit())
+    call = {"num_inference_steps": 2}
+    return teacher, generate(teacher, list(range(8)), out=folder / "D-classes", call=call, progress=False)
+
+
+def narrowed(teacher: Teacher, cache: Cache, folder: Path, *, steps: int, num: int = 1) -> None:
+    """The same of one or more students of `classes`."""
+    students = [teacher.student("width=0.5", init="random") for _ in range(num)]
+    result = distill(teacher, students, cache, out=folder, steps=steps, **{**OPTIONS, "corpus": [8, 9]})
+    # what is given back can be used, also where it was trained in shares
+    assert all(type(p) is torch.nn.Parameter for one in result.students for p in one.network.parameters())
+    assert result.student.sample([1], call={"num_inference_steps": 1}).latents.isfinite().all()
+
+
 def main(folder: Path) -> None:
-    """D and a run by both; a run begun by both and one gone on with by both; then this process or the other dies."""
+    """D and a run by both; a run begun by both and one gone on with by both; the same of another student
+    of which each holds a share; then this process or the other dies."""
     torch.set_num_threads(1)
     teacher = Teacher.from_pipeline(tiny.sd())
     cache = made(teacher, folder / "D2")
     trained(teacher, cache, folder / "two", steps=4)
     trained(teacher, cache, folder / "two-one", steps=2)
     trained(teacher, cache, folder / "one-two", steps=4)
+    os.environ.update(FSDP2)
+    others = classes(folder)
+    try:
+        narrowed(*others, folder / "refused", steps=4)
+    except UserError as error:  # DiT takes its times from within its first block
+        assert "set fsdp_auto_wrap_policy: NO_WRAP" in str(error)
+    assert not (folder / "refused" / "student").exists()
+    os.environ["FSDP_AUTO_WRAP_POLICY"] = "NO_WRAP"
+    narrowed(*others, folder / "shares", steps=4)
+    narrowed(*others, folder / "shares-one", steps=2)
+    narrowed(*others, folder / "one-shares", steps=4)
+    narrowed(*others, folder / "pair", steps=1, num=2)
+    del os.environ["ACCELERATE_USE_FSDP"]
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     trained(teacher, cache, folder / "alone", steps=4)

@@ -1,0 +1,125 @@
+"""FSDP2, where accelerate's settings ask for it: each process holds a share, checkpoints and students are whole.
+
+What is saved is the same with and without it, so a run may be gone on with by any number of processes either way.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from condistill import processes
+from condistill.errors import UserError, brief
+
+
+def engine(**wanted: Any) -> Any:
+    """accelerate's Accelerator with these settings and, from the environment that `accelerate launch` made, FSDP2."""
+    from accelerate import Accelerator, FullyShardedDataParallelPlugin
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DistributedType, GradientAccumulationPlugin
+
+    # accelerate keeps its first settings for the whole process; a second run in one process may want others, and
+    # accelerate 1.15 does not find those of FSDP a second time while the processes' own state still says FSDP
+    was_sharded = PartialState._shared_state.get("distributed_type") == DistributedType.FSDP
+    AcceleratorState._reset_state(reset_partial_state=was_sharded)
+    processes.join()
+    # a step's micro-batches are ours to count, whatever the launcher was told
+    found = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1), **wanted)
+    if processes.is_sharded() and found.num_processes > 1:
+        if found.device.type == "cpu":
+            # accelerate 1.15 does not do so on a CPU, and does not say so, though its code for it runs there as well
+            PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+            found.state.distributed_type = DistributedType.FSDP
+            found.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        plugin: Any = found.state.fsdp_plugin
+        # autocast decides on the precision, as without FSDP; its own would round the times that the network is given
+        plugin.mixed_precision_policy = None
+    return found
+
+
+def prepared(accelerator: Any, pupil: nn.Module, optimizer: Any) -> tuple[Any, Any]:
+    """Both, as accelerate wraps them.
+
+    Raises:
+        UserError: the student cannot be cut into the shares that accelerate's settings ask for.
+    """
+    if not accelerator.is_fsdp2:
+        return accelerator.prepare(pupil, optimizer)
+    # features are views, and nothing is done to them in place
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
+    try:
+        return accelerator.prepare(pupil, optimizer)
+    except (ValueError, KeyError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"this student cannot be trained with accelerate's FSDP settings ({brief(error)}); change them (accelerate "
+            "config), leave out train.channels_last, or launch without FSDP"
+        ) from error
+
+
+def refuse_blocks(error: Exception) -> None:
+    """Nothing, unless a step failed because the network uses a part of a block whose share only was there.
+
+    Raises:
+        UserError: it did; which setting to change.
+    """
+    if "mixed torch.Tensor and DTensor" in str(error):
+        raise UserError(
+            "this network reaches into its blocks from outside, so FSDP cannot gather it block by block; set "
+            "fsdp_auto_wrap_policy: NO_WRAP in accelerate's config, which gathers all of it at once"
+        ) from error
+
+
+def clipped(accelerator: Any, parameters: list[nn.Parameter], limit: float) -> float:
+    """The norm of all gradients together, which are scaled down to `limit` where it is larger."""
+    if not accelerator.is_fsdp2:
+        return float(accelerator.clip_grad_norm_(parameters, limit))
+    accelerator.unscale_gradients()
+    norm: Any = torch.nn.utils.clip_grad_norm_(parameters, limit)  # accelerate's cannot tell two students apart
+    return float(norm.full_tensor() if is_share(norm) else norm)
+
+
+def is_share(value: Any) -> bool:
+    """Whether a tensor is held in shares (a DTensor)."""
+    return hasattr(value, "full_tensor")
+
+
+def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors; those held in shares are put together one by one in the memory of the first process.
+
+    Every process must ask, and what the others get is not whole.
+    """
+    return {name: _whole(value) if is_share(value) else value for name, value in tensors.items()}
+
+
+def _whole(value: Any) -> Tensor:
+    found = value.detach().full_tensor()
+    return found.cpu() if processes.is_main() else found.new_empty(0)
+
+
+def share_of(value: Tensor, like: Any) -> Tensor:
+    """The whole `value`, held in shares where `like` is; nothing is sent."""
+    if not is_share(like):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    given = value.to(like.device_mesh.device_type)
+    return distribute_tensor(given, like.device_mesh, like.placements, src_data_rank=None).to(like.device)
+
+
+def outline(network: nn.Module) -> nn.Module:
+    """A network like this one, without values in its parameters and without what FSDP2 will make of the original."""
+    empty = {id(p): nn.Parameter(torch.empty_like(p, device="meta")) for p in network.parameters()}
+    return copy.deepcopy(network, {**empty, **{id(one): one for one in network.buffers()}})
+
+
+def filled(outline: nn.Module, network: nn.Module) -> nn.Module:
+    """The outline with the values of the network, whole on every process."""
+    state: Mapping[str, Any] = network.state_dict()
+    values = {name: value.full_tensor() if is_share(value) else value for name, value in state.items()}
+    outline.load_state_dict(values, assign=True)
+    return outline.requires_grad_(True)
