@@ -7,10 +7,11 @@ no bit.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from condistill.errors import UserError
+from condistill.errors import Remark, UserError
 
 T = TypeVar("T")
 
@@ -63,7 +64,15 @@ def is_sharded() -> bool:
 
 def join() -> None:
     """This process made known to the others and put on its own device; nothing where it is alone."""
-    _state()
+    if _state() is None and _is_on("ACCELERATE_USE_CPU") and os.environ.get("MASTER_ADDR"):
+        # accelerate 1.15 names an address where several were asked for, starts one, and leaves the others to mpirun
+        warnings.warn(
+            Remark(
+                "this is a single process: on a CPU accelerate launch starts one whatever --num_processes says; "
+                "several are started by torchrun --nproc-per-node, or accelerate launch --multi_gpu in place of --cpu"
+            ),
+            stacklevel=1,  # said once, whoever joins
+        )
 
 
 def index() -> int:

@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from condistill import Teacher, UserError
+from condistill import Teacher, UserError, processes
+from condistill.errors import Remark
 from tests import tiny
 from tests.unit.train import two_processes
 from tests.unit.train.two_processes import classes, made, narrowed, trained
@@ -121,6 +122,14 @@ def test_other_engines_are_refused_before_anything_is_loaded(
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=said):
         Teacher.load("emoji")
+
+
+def test_accelerate_starts_one_process_on_a_cpu_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    processes.join()
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.warns(Remark, match=r"this is a single process: .* torchrun --nproc-per-node"):
+        processes.join()
 
 
 def test_two_students_in_shares_at_once(folder: Path) -> None:
