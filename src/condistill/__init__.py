@@ -16,6 +16,7 @@ _HOME = {
     "Condition": "condistill.teacher",
     "Result": "condistill.train",
     "Cache": "condistill.cache",
+    "Pictures": "condistill.pictures",
     "p_random": "condistill.maths",
     "UserError": "condistill.errors",
 }
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from condistill.evaluate import evaluate as evaluate
     from condistill.generate import generate as generate
     from condistill.maths import p_random as p_random
+    from condistill.pictures import Pictures as Pictures
     from condistill.report import report as report
     from condistill.teacher import Condition as Condition
     from condistill.teacher import Teacher as Teacher

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import Tensor
 from condistill import processes
 from condistill.cache import Cache, Manifest
 from condistill.cache.store import MANIFEST
+from condistill.cache.values import is_plain
 from condistill.callable_package import make_callable
-from condistill.errors import UserError
+from condistill.errors import Remark, UserError
 from condistill.files import require_free, sweep
 from condistill.lock import alone, waited_for
 from condistill.maths.draws import integers, numbers
@@ -77,6 +79,7 @@ def generate(
     call = dict(call or {})
     teacher = teacher.with_call(call, whole)
     report_cut(teacher, whole, "prompts of D")
+    _say_stand_ins(teacher, call, whole[0])
     manifest = Manifest(
         teacher=teacher.hash,
         pipeline=type(teacher.pipeline).__name__,
@@ -94,9 +97,23 @@ def generate(
         with alone(out, waited_for), advising(f"set data.batch lower ({batch} now); it changes the last bits at most"):
             processes.by_main(lambda: _begin(Path(out), manifest, items, seeds, repair=repair))
             cache = Cache.create(out, manifest, items, seeds)
-            _fill(cache, teacher, items, seeds, batch=batch, progress=progress)
+            _fill(cache, teacher, items, seeds, call=call, batch=batch, progress=progress)
             processes.wait()
     return Cache.open(out, teacher_hash=teacher.hash)
+
+
+def _say_stand_ins(teacher: Any, call: Mapping[str, Any], key: Key) -> None:
+    """A warning about pictures that the pipeline takes and nobody gave: one of ours stands in for all items."""
+    found, said = teacher.calibration, {*call, *(key if isinstance(key, Mapping) else ())}
+    ours = [name for name in found.placeholders if name not in said and not is_plain(found.call[name])]
+    if ours and processes.is_main():
+        warnings.warn(
+            f"{type(teacher.pipeline).__name__} takes {', '.join(ours)} and was given none: an example of ours stands "
+            f"in, the same for every item; give your own with call={{'{ours[0]}': Pictures(FOLDER)}}, in a recipe "
+            f"data.call: {{{ours[0]}: {{pictures: FOLDER}}}}",
+            Remark,
+            stacklevel=3,
+        )
 
 
 def _begin(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequence[int], *, repair: bool) -> None:
@@ -113,7 +130,14 @@ def _is_whole(out: Path, manifest: Manifest, items: Sequence[Key], seeds: Sequen
 
 
 def _fill(
-    cache: Cache, teacher: Any, items: Sequence[Key], seeds: Sequence[int], *, batch: int, progress: bool
+    cache: Cache,
+    teacher: Any,
+    items: Sequence[Key],
+    seeds: Sequence[int],
+    *,
+    call: Mapping[str, Any],
+    batch: int,
+    progress: bool,
 ) -> None:
     """Makes the shards that are missing, this process its share of them."""
     missing, total, dtype = cache.missing(), len(cache), DTYPES[cache.manifest.dtype]
@@ -124,7 +148,7 @@ def _fill(
     with Progress("making D", total, unit="images", done=total - lacking, enabled=enabled) as bar:
         for plan in (missing[k] for k in processes.share(len(missing))):
             some = slice(plan.start, plan.stop)
-            latents, bound = _shard(teacher, items[some], seeds[some], cache.manifest.call, batch, bar)
+            latents, bound = _shard(teacher, items[some], seeds[some], call, batch, bar)
             cache.write_shard(plan.number, latents.to(dtype), bound)
 
 

@@ -25,6 +25,7 @@ FLOORS = [
             "lock",
             "memory",
             "owner",
+            "pictures",
             "processes",
             "progress",
             "reading",

@@ -23,9 +23,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from condistill.errors import UserError
+from condistill.pictures import Pictures
+from condistill.reading import mapping, whole
+from condistill.reading import text as read_text
 
 LIBRARY = "diffusers."
-PICTURE, TENSOR, ARRAY, RECORD = "$picture", "$tensor", "$array", "$record"
+PICTURE, TENSOR, ARRAY, RECORD, PICTURES = "$picture", "$tensor", "$array", "$record", "$pictures"
 
 
 def refused(value: Any) -> str:
@@ -46,6 +49,8 @@ def plain(value: Any, unknown: Callable[[Any], str] = refused) -> Any:
         return {str(name): plain(one, unknown) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one, unknown) for one in value]
+    if isinstance(value, Pictures):  # not where they lie, so that the folder may move
+        return {PICTURES: {"num": len(value), "sha256": value.sha256, "first": plain(value[0], unknown)}}
     if isinstance(value, Tensor):
         return {TENSOR: _text(save({"value": value.detach().cpu().contiguous()}))}
     if isinstance(value, np.ndarray):
@@ -70,6 +75,8 @@ def restored(value: Any) -> Any:
         kind, text = next(iter(value.items()))
         if kind == RECORD:
             return _record(text)
+        if kind == PICTURES:
+            return _pictures(text)
         if kind in (PICTURE, TENSOR, ARRAY):
             return _whole(kind, text)
     return {name: restored(one) for name, one in value.items()}
@@ -89,6 +96,18 @@ def _whole(kind: str, text: Any) -> Any:
     except (ValueError, TypeError, KeyError, OSError, SyntaxError, SafetensorError) as error:
         raise UserError(f"what is kept as {kind} cannot be read ({error}); restore the file from a copy") from error
     return tensor if kind == TENSOR else tensor.numpy()
+
+
+def _pictures(found: Any) -> Pictures:
+    """The pictures of which only the first is at hand.
+
+    Raises:
+        UserError: it is no record of pictures.
+    """
+    where = "a record of pictures in D"
+    record = mapping(found, where)
+    first, num = restored(record.get("first")), whole(record.get("num"), f"{where}: num")
+    return Pictures([first], sha256=read_text(record.get("sha256"), f"{where}: sha256"), num=num)
 
 
 def is_plain(value: Any) -> bool:

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from condistill.errors import UserError
 from condistill.files import write_atomic
+from condistill.pictures import ENDINGS
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 FILTER = "bicubic"  # Pillow's; as the images and statistics behind the paper's numbers were made
 
 

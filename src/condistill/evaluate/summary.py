@@ -21,6 +21,7 @@ from condistill.evaluate.metrics import Material, Measured, Metric, describe
 from condistill.evaluate.pictures import FILTER
 from condistill.evaluate.results import Comparison, ModelResult, Score, protocol_hash
 from condistill.maths.randomise import Key
+from condistill.pictures import Pictures
 from condistill.versions import versions
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def _digest(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Pictures):
+        return str(value)
     return value if isinstance(value, str | int | float | bool | list | dict | None) else str(type(value).__name__)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError, unknown_name
+from condistill.pictures import Pictures, says_pictures
 from condistill.recipes.arms import arms, own_calls
 from condistill.recipes.paths import files_of
 from condistill.recipes.schema import Recipe
@@ -25,7 +26,9 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
     missing = [_shown(path) for path in _files(recipe) if not path.is_file()]
     if missing and not allow_missing_files:
         raise UserError(f"no such file: {missing[0]} (named in the recipe)")
-    _check_teacher(recipe)
+    for call in (recipe.data.call, recipe.evaluate.call if recipe.evaluate else {}):
+        missing += _check_pictures(call, allow_missing=allow_missing_files)
+    missing += _check_teacher(recipe, allow_missing=allow_missing_files)
     for arm in arms(recipe):
         where = "" if arm.name == recipe.name else f"compare.{arm.name}: "
         _check_arm(arm.recipe, where)
@@ -34,6 +37,16 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
     for spec in _specs(recipe):
         _check_corpus(spec)
     return missing
+
+
+def _check_pictures(call: Mapping[str, Any], *, allow_missing: bool) -> list[str]:
+    """The folders of pictures that are not there, if they may be missing."""
+    folders = [Path(value["pictures"]) for value in call.values() if says_pictures(value)]
+    missing = [folder for folder in folders if allow_missing and not folder.is_dir()]
+    for folder in folders:
+        if folder not in missing:
+            Pictures(folder)
+    return [_shown(folder) for folder in missing]
 
 
 def _shown(path: Path) -> str:
@@ -50,10 +63,15 @@ def _files(recipe: Recipe) -> list[Path]:
     return list(dict.fromkeys(path for spec in _specs(recipe) for path in files_of(spec)))
 
 
-def _check_teacher(recipe: Recipe) -> None:
+def _check_teacher(recipe: Recipe, *, allow_missing: bool) -> list[str]:
+    """The folder of the teacher, if it is not there and may be missing."""
     from condistill.teacher.loading import resolve
 
+    folder = Path(recipe.teacher.load)
+    if allow_missing and folder.is_absolute() and not folder.exists():
+        return [_shown(folder)]
     resolve(recipe.teacher.load)
+    return []
 
 
 def _check_arm(recipe: Recipe, where: str) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from condistill.pictures import says_pictures
+
 
 def _absolute(text: str, base: Path) -> str:
     return text if "://" in text else os.path.abspath(base / os.path.expanduser(text))
@@ -42,10 +44,13 @@ def resolved_paths(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
                 data[key] = resolved_spec(data[key], base)
         if isinstance(data.get("cache"), str):
             data["cache"] = _absolute(data["cache"], base)
+        data |= _pictured(data, base)
     section = values.get("evaluate")
     if isinstance(section, Mapping) and isinstance(section.get("prompts"), Mapping):
         prompts = {group: resolved_spec(spec, base) for group, spec in section["prompts"].items()}
-        result["evaluate"] = {**section, "prompts": prompts, **_measured_against(section, base)}
+        result["evaluate"] = {
+            **section, "prompts": prompts, **_measured_against(section, base), **_pictured(section, base)
+        }  # fmt: skip
     for arm, changes in (values.get("compare") or {}).items() if isinstance(values.get("compare"), Mapping) else ():
         if isinstance(changes, Mapping) and isinstance(changes.get("data"), Mapping):
             result["compare"] = {**result["compare"], arm: resolved_paths(changes, base)}
@@ -55,6 +60,16 @@ def resolved_paths(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     elif isinstance(teacher, Mapping) and isinstance(teacher.get("load"), str) and _is_folder(teacher["load"], base):
         result["teacher"] = {**teacher, "load": _absolute(teacher["load"], base)}
     return result
+
+
+def _pictured(section: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The call of a section, folders of pictures absolute."""
+    call = section.get("call")
+    if not isinstance(call, Mapping):
+        return {}
+    return {
+        "call": {n: {"pictures": _absolute(v["pictures"], base)} if says_pictures(v) else v for n, v in call.items()}
+    }
 
 
 def _measured_against(section: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from condistill.cache.manifest import Manifest
 from condistill.errors import UserError
 from condistill.files import read_json, write_atomic, write_json
+from condistill.pictures import Pictures
 from condistill.recipes import strict_yaml
 from condistill.recipes.arms import Arm, arms
 from condistill.recipes.dump import dump_recipe, opening_comments
@@ -142,6 +143,8 @@ def without_places(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: without_places(below) for key, below in value.items()}
+    if isinstance(value, Pictures):
+        return str(value)
     if isinstance(value, list | tuple):
         return [without_places(below) for below in value]
     is_place = isinstance(value, str) and value.startswith(("/", "~")) and "\n" not in value

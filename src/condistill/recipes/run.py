@@ -16,6 +16,7 @@ from condistill import processes
 from condistill.errors import UserError
 from condistill.files import sweep, write_json
 from condistill.lock import alone
+from condistill.pictures import of_recipe
 from condistill.recipes.arms import Arm, arms, own_calls
 from condistill.recipes.check import check
 from condistill.recipes.dump import claim, refuse_others
@@ -116,8 +117,8 @@ class Run:
         with alone(self.out):
             return generate(
                 self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,
-                call=data.call, batch=data.batch, dtype=data.dtype, shard_items=data.shard_items, repair=repair,
-                progress=self.progress,
+                call=of_recipe(data.call), batch=data.batch, dtype=data.dtype, shard_items=data.shard_items,
+                repair=repair, progress=self.progress,
             )  # fmt: skip
 
     def train(self) -> dict[str, Path]:
@@ -171,13 +172,14 @@ class Run:
             if not (folder / "model_index.json").is_file():
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
         self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
-        made = {name: load_for(folder, wanted.call, self._some_prompts()) for name, folder in students.items()}
+        call = of_recipe(wanted.call)
+        made = {name: load_for(folder, call, self._some_prompts()) for name, folder in students.items()}
         models = {"teacher": self.teacher} | made
         for arm in self.arms:  # a folder does not say which of its features were compared with the teacher's
             models[arm.name].plan = self.plan_of(arm)
         results = evaluate(
             models, wanted.prompts, metrics=wanted.metrics, protocol=wanted.protocol, seed=wanted.seed,
-            call=wanted.call, calls=own_calls(self.recipe, parameters_of(self.teacher.pipeline)), out=self.out,
+            call=call, calls=own_calls(self.recipe, parameters_of(self.teacher.pipeline)), out=self.out,
             num_items=wanted.num_items or None, grid=wanted.grid, batch=wanted.batch, reference=wanted.reference,
             backbones=wanted.backbones, latency=wanted.latency, progress=self.progress, store=self._store,
         )  # fmt: skip
@@ -235,7 +237,7 @@ def load_teacher(recipe: Recipe, keys: Sequence[Key] = ()) -> Teacher:
     """The recipe's teacher in the recipe's precision, recorded as D is made: of its size, by such keys."""
     from condistill.teacher.loading import load_for
 
-    return load_for(recipe.teacher.load, recipe.data.call, keys, **loading_options(recipe))
+    return load_for(recipe.teacher.load, of_recipe(recipe.data.call), keys, **loading_options(recipe))
 
 
 def loading_options(recipe: Recipe) -> dict[str, Any]:

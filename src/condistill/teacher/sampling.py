@@ -15,6 +15,7 @@ from condistill.errors import UserError, brief
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.memory import is_out_of_memory
+from condistill.pictures import Pictures, drawn
 from condistill.teacher.calibration import Calibration, OtherSize
 from condistill.teacher.keys import parameters_of, recording_call
 from condistill.teacher.padding import with_extras
@@ -41,7 +42,17 @@ class Samples:
 
 
 def joined(parts: Sequence[Samples]) -> Samples:
-    """Several runs' samples as one."""
+    """Several runs' samples as one.
+
+    Raises:
+        UserError: they have different sizes.
+    """
+    shapes = {tuple(part.latents.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise UserError(
+            f"samples have different sizes ({', '.join(map(str, sorted(shapes)))}): give one size with the call, "
+            "or pictures of one size"
+        )
     images = None if parts[0].images is None else np.concatenate([p.images for p in parts])  # type: ignore[misc]
     bound = {path: torch.cat([p.bound[path] for p in parts]) for path in parts[0].bound}
     return Samples(torch.cat([p.latents for p in parts]), images, bound)
@@ -57,6 +68,13 @@ def sampled(
     batch: int,
 ) -> Samples:
     """The samples of all keys, batch by batch; at the size that the call asks for, whatever was recorded before."""
+    if any(isinstance(value, Pictures) for value in call.values()):
+        # one at a time: for some pipelines a list of pictures belongs to one sample
+        each = [
+            sampled(teacher, [key], [seed], call=drawn(call, *seed), output=output, batch=1)
+            for key, seed in zip(keys, seeds, strict=True)
+        ]
+        return joined(each)
     again = teacher.resized
     if again is not None and all(again.calibration.says(n, value) for n, value in recording_call(call).items()):
         return sampled(again, keys, seeds, call=call, output=output, batch=batch)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
+from condistill.pictures import of_recipe
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -67,7 +68,7 @@ def _of_run(folder: Path, *, prefix: str) -> list[tuple[str, Model]]:
 
     recipe = load_recipe(folder)
     own = own_calls(recipe, ("guidance_scale",))
-    call = dict((recipe.evaluate.call if recipe.evaluate else {}) or recipe.data.call)
+    call = of_recipe((recipe.evaluate.call if recipe.evaluate else {}) or recipe.data.call)
     load = recipe.teacher.load
     found = [(load, Model("teacher", load, loading_options(recipe), call))]
     for arm in arms(recipe):
