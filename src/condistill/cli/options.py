@@ -23,6 +23,7 @@ Prompts = Annotated[
 AutoBatch = Annotated[
     bool, typer.Option("--auto-batch", help="Where memory runs out, halve train.micro_batch and go on; same results.")
 ]
+Compile = Annotated[bool, typer.Option("--compile", help="Run both networks' blocks as code of torch.compile.")]
 Init = Annotated[str, typer.Option("--init", help="Weights: inherit, slice or random.")]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, help="Sampling steps; the pipeline's own where not given.")
@@ -32,13 +33,13 @@ Guidance = Annotated[
 ]
 
 
-def with_auto_batch(overrides: list[str] | None, is_asked: bool) -> list[str]:
-    """The overrides, and the one that `--auto-batch` stands for.
+def with_flags(overrides: list[str] | None, **flags: bool) -> list[str]:
+    """The overrides, and those that flags like `--auto-batch` stand for.
 
-    >>> with_auto_batch(["train.steps=9"], True)
+    >>> with_flags(["train.steps=9"], auto_batch=True, compile=False)
     ['train.steps=9', 'train.auto_batch=true']
     """
-    return [*(overrides or ()), *(["train.auto_batch=true"] if is_asked else [])]
+    return [*(overrides or ()), *(f"train.{name}=true" for name, is_asked in flags.items() if is_asked)]
 
 
 def call_of(steps: int | None, guidance: float | None) -> dict[str, Any]:

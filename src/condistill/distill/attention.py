@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -34,13 +33,7 @@ def exact_attention(network: nn.Module, x_t: Float[Tensor, "b *latent"]) -> Abst
 class Float32Attention(TorchFunctionMode):
     """Inside the context torch's attention is computed in float32 and answers in the precision that it was asked in."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = dict(kwargs or {})
         if func is not scaled_dot_product_attention:
             return func(*args, **named)

@@ -120,6 +120,7 @@ class TrainSection(Section):
     teacher_precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
     channels_last: bool = False
+    compile: bool | Literal["auto"] = False
     seed: Seed = 0
     checkpoint_every: PositiveInt = 1000
     keep_checkpoints: PositiveInt = 2

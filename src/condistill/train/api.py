@@ -28,6 +28,7 @@ from condistill.students.meta import clean
 from condistill.teacher.cutting import report_cut
 from condistill.train.arm import Arm, arms_of, log_names
 from condistill.train.auto_p import measured
+from condistill.train.compiling import is_compiled
 from condistill.train.log import Log
 from condistill.train.loop import Trained, train
 from condistill.train.options import FREE_TO_CHANGE, TrainOptions
@@ -102,12 +103,10 @@ def distill(
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
     _refuse_misfits(teacher, students)
     _refuse_weights(teacher, weights)
-    if wanted.p_null > 0 and teacher.null_key is None:
-        if "p_null" in options:
-            raise UserError(f"got p_null={wanted.p_null}, but this teacher has no null condition; leave p_null out")
-        wanted = dataclasses.replace(wanted, p_null=0.0)
+    wanted = _with_null(wanted, teacher, is_asked="p_null" in options)
+    log = Path(out) / log_names(students)[0]
     method = Method(
-        p_random=measured(p_random_of(p_random), teacher, opened, before=Path(out) / log_names(students)[0]),
+        p_random=measured(p_random_of(p_random), teacher, opened, before=log),
         corpus=whole_corpus(corpus, opened),
         weights=weights,
         p_null=wanted.p_null,
@@ -118,6 +117,7 @@ def distill(
     report_cut(teacher, method.corpus, "conditions of C")
     method.swap.begin(teacher, method.corpus)
     accelerator = _accelerator(teacher, wanted)
+    wanted = dataclasses.replace(wanted, compile=is_compiled(wanted, teacher.device, before=log))
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
     with alone(out):
         done = train(
@@ -142,6 +142,15 @@ def _options(steps: int, batch: int, given: Mapping[str, Any]) -> TrainOptions:
         if name not in known:
             raise unknown_name("option of distill", name, known)
     return TrainOptions(steps=steps, batch=batch, **given)
+
+
+def _with_null(options: TrainOptions, teacher: Any, *, is_asked: bool) -> TrainOptions:
+    """The options, without dropping conditions where the teacher has no null condition."""
+    if options.p_null == 0 or teacher.null_key is not None:
+        return options
+    if is_asked:
+        raise UserError(f"got p_null={options.p_null}, but this teacher has no null condition; leave p_null out")
+    return dataclasses.replace(options, p_null=0.0)
 
 
 def _save(arms: Sequence[Arm], done: Trained, options: TrainOptions, accelerator: Any, out: Path) -> None:
@@ -244,6 +253,8 @@ def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
 def _settings(teacher: Any, students: list[Any], cache: Cache, method: Method, options: TrainOptions) -> dict[str, Any]:
     """What a run may not change between two starts."""
     fixed = {k: v for k, v in dataclasses.asdict(options).items() if k not in FREE_TO_CHANGE}
+    if not options.compile:
+        fixed.pop("compile")  # a run that was started before there was a choice goes on
     if options.lr_schedule == "cosine":
         fixed["steps_of_schedule"] = options.steps
     found = {

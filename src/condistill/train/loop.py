@@ -21,6 +21,7 @@ from condistill.memory import is_out_of_memory, room_made
 from condistill.progress import Progress
 from condistill.stopping import interruptible
 from condistill.train.arm import Arm
+from condistill.train.compiling import compiled_of
 from condistill.train.faults import not_finite, refuse_not_finite, smaller
 from condistill.train.optim import learning_rate, restore_scaler, scaler_tensors, set_learning_rate
 from condistill.train.options import TrainOptions
@@ -83,6 +84,7 @@ def train(
             f"a batch of {options.batch} does not divide into {accelerator.num_processes} processes with a micro-batch "
             f"of {micro}; choose numbers that do"
         )
+    compiled = compiled_of(network, arms) if options.compile else []
     start, last_line, last_step = time.monotonic(), time.monotonic(), step
 
     def checkpoint() -> None:
@@ -113,9 +115,11 @@ def train(
                     sample_numbers = numbers(begin, micro)
                     batch = cache.read(permuted(method.seed, "order", sample_numbers, len(cache)))
                     drawn = draw(batch, sample_numbers, method, teacher.noise_path)
-                    with ExitStack() as synchronised:
+                    with ExitStack() as within:
+                        for one in compiled:
+                            within.enter_context(one.running())
                         for arm in () if is_last else arms:
-                            synchronised.enter_context(accelerator.no_sync(arm.pupil))
+                            within.enter_context(accelerator.no_sync(arm.pupil))
                         with accelerator.autocast():
                             pupils = [arm.pupil for arm in arms]
                             losses = distillation_step(teacher, pupils, batch, drawn, method=method, network=network)

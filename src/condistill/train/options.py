@@ -38,6 +38,8 @@ class TrainOptions:
         teacher_precision: "no" or "bf16"; the teacher's targets from a copy of its weights in that precision.
         gradient_checkpointing: recompute the student's activations in the backward pass.
         channels_last: memory layout of both networks' convolutions; changes speed, not the method.
+        compile: run the blocks of both networks as code that torch.compile makes of them; "auto": where the steps are
+            many enough for it to pay.
         seed: of everything drawn.
         checkpoint_every, keep_checkpoints, log_every: in steps; how many checkpoints to keep.
         save: "ema" or "raw": which weights are saved, and therefore evaluated.
@@ -60,6 +62,7 @@ class TrainOptions:
     teacher_precision: Literal["no", "bf16"] = "no"
     gradient_checkpointing: bool = False
     channels_last: bool = False
+    compile: bool | Literal["auto"] = False
     seed: int = 0
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
@@ -78,6 +81,8 @@ class TrainOptions:
         for name in ("ema", "p_null"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"train.{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.compile not in (True, False, "auto"):
+            raise UserError(f"train.compile must be true, false or auto, got {self.compile!r}")
         if not self.lr > 0:
             raise UserError(f"train.lr must be positive, got {self.lr}")
         for name, known in CHOICES.items():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from condistill.cli.app import RECIPES
-from condistill.cli.options import AutoBatch, Json, Overrides, RecipeName, with_auto_batch
+from condistill.cli.options import AutoBatch, Compile, Json, Overrides, RecipeName, with_flags
 from condistill.cli.output import emit, note, nothing_printed
 from condistill.cli.stopping import keeping
 
@@ -30,6 +30,7 @@ def ablate(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Training seeds 0, 1, ...")] = 3,
     out: Annotated[Path | None, typer.Option("--out", help="The grid's folder; runs/NAME-ablation.")] = None,
     auto_batch: AutoBatch = False,
+    compile: Compile = False,
     as_json: Json = False,
 ) -> None:
     """Run a recipe for every combination of values and every seed: a table with intervals over seeds.
@@ -42,7 +43,7 @@ def ablate(
     from condistill.recipes.dump import opening_comments
     from condistill.recipes.load import default_folder, find
 
-    overrides = with_auto_batch(overrides, auto_batch)
+    overrides = with_flags(overrides, auto_batch=auto_batch, compile=compile)
     base = default_folder(recipe)
     folder = out or base.with_name(f"{base.name}-ablation")
     axes = [word for text in over or () for word in ("--over", text)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from condistill.cli.app import RECIPES
-from condistill.cli.options import AutoBatch, Json, Out, Overrides, RecipeName, with_auto_batch
+from condistill.cli.options import AutoBatch, Compile, Json, Out, Overrides, RecipeName, with_flags
 from condistill.cli.output import emit
 from condistill.cli.recipe_verbs import opened
 
@@ -15,13 +15,14 @@ def train(
     overrides: Overrides = None,
     out: Out = None,
     auto_batch: AutoBatch = False,
+    compile: Compile = False,
     as_json: Json = False,
 ) -> None:
     """Train the recipe's students, making D first where it is missing. Continues by itself.
 
     Example: condistill train emoji train.steps=100 --out runs/short
     """
-    with opened("train", recipe, with_auto_batch(overrides, auto_batch), out) as one:
+    with opened("train", recipe, with_flags(overrides, auto_batch=auto_batch, compile=compile), out) as one:
         students = one.train()
     emit(
         {"folder": one.out, "students": students},
