@@ -11,6 +11,7 @@ import torch
 from condistill import UserError
 from condistill.bench import SIZES, bench
 from condistill.bench.clock import Clock
+from condistill.bench.comparing import variants
 from condistill.bench.setting import setting
 from condistill.cli.main import main
 from condistill.train.log import Log
@@ -39,9 +40,24 @@ def test_bench_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture
         assert {"encode", "teacher", "student forward", "backward", "optimiser", "ema", "logging"} <= set(parts)
         assert sum(parts.values()) == pytest.approx(1.0, abs=0.05)
         assert found["training"][loop]["flops_per_sample"] > 0
-    assert found["training"]["difference_of_losses"] < 1e-4
+    assert found["training"]["ours"]["difference_of_losses"] < 1e-4
+    assert found["training"]["ours"]["ratio"]["wall"]["n"] == 1
     assert found["three_students"]["share_of_time"]["processor"]["median"] > 0
     assert found["making_d"]["ratio"]["processor"]["n"] == 1
+
+
+def test_losses_are_compared_block_by_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both loops in float32: 1e-4, as above."""
+    assert main(["bench", "--size", "mmdit", "--tiny", "--losses", "20", "--batch", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["steps"] == 20 and len(found["training"]["plain"]["losses"]) == 2
+    assert found["training"]["ours"]["difference"] < 1e-4 and abs(found["training"]["ours"]["last"]) < 1e-4
+
+
+def test_compiled_is_one_more_of_ours() -> None:
+    assert list(variants(SIZES["world"], compiled=False)) == ["ours", "bf16"]
+    told = variants(SIZES["world"], compiled=True)["bf16 compiled"]
+    assert told == {"precision": "bf16", "compile": True}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the size would run")

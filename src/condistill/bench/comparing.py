@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from condistill.bench import machine
 from condistill.bench.clock import Clock, Taken, ratio, taken
 from condistill.bench.plain import Given, PlainLoop
 from condistill.bench.setting import Setting, setting, watched
-from condistill.bench.sizes import SIZES
+from condistill.bench.sizes import SIZES, Size
 from condistill.bench.stepping import Stepping
 from condistill.errors import UserError, unknown_name
 from condistill.generate import generate
@@ -29,7 +30,13 @@ Loops = dict[str, Callable[[], Any]]
 
 
 def bench(
-    size: str = "world", *, tiny: bool = False, steps: int = 5, repeats: int = 5, batch: int | None = None
+    size: str = "world",
+    *,
+    tiny: bool = False,
+    steps: int = 5,
+    repeats: int = 5,
+    batch: int | None = None,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Everything that is measured of one size, as plain numbers.
 
@@ -39,79 +46,115 @@ def bench(
         steps: training steps in a block; blocks of both loops take turns.
         repeats: blocks of each loop.
         batch: samples a step; the size's own where not given.
+        compiled: our training compiled as well.
 
     Raises:
         UserError: unknown size, or one that wants a GPU where there is none.
     """
-    if size not in SIZES:
-        raise unknown_name("size", size, SIZES)
-    chosen = SIZES[size]
-    on_gpu = torch.cuda.is_available() and chosen.needs_gpu
-    if chosen.needs_gpu and not (tiny or on_gpu):
-        raise UserError(f"got size {size}, which wants a GPU, and there is none; use --tiny to try it, or --size world")
-    device = torch.device("cuda" if on_gpu else "cpu")
+    chosen, device = chosen_size(size, tiny=tiny)
     with tempfile.TemporaryDirectory() as folder:
         found = setting(chosen, Path(folder), tiny=tiny, device=device, batch=batch)
         peaks = machine.peaks(device)
         return {
-            "size": size, "tiny": tiny, "batch": found.options.batch, "steps": steps, "repeats": repeats,
-            "date": datetime.date.today().isoformat(), "machine": machine.describe(device), "versions": versions(),
-            "peak_flops_per_second": peaks,
-            "training": _training(found, steps, repeats, peaks),
+            **about(found, size, tiny), "steps": steps, "repeats": repeats, "peak_flops_per_second": peaks,
+            "training": _training(found, steps, repeats, peaks, variants(chosen, compiled=compiled)),
             "three_students": _three(found, steps, repeats),
             "making_d": _sampling(found, repeats, {"num_inference_steps": 2} if tiny else {}),
         }  # fmt: skip
 
 
-def _training(found: Setting, steps: int, repeats: int, peaks: dict[str, float]) -> dict[str, Any]:
+def chosen_size(name: str, *, tiny: bool) -> tuple[Size, torch.device]:
+    """A size, and where it is measured.
+
+    Raises:
+        UserError: unknown, or it wants a GPU where there is none.
+    """
+    if name not in SIZES:
+        raise unknown_name("size", name, SIZES)
+    chosen = SIZES[name]
+    on_gpu = torch.cuda.is_available() and chosen.needs_gpu
+    if chosen.needs_gpu and not (tiny or on_gpu):
+        raise UserError(f"got size {name}, which wants a GPU, and there is none; use --tiny to try it, or --size world")
+    return chosen, torch.device("cuda" if on_gpu else "cpu")
+
+
+def about(found: Setting, size: str, tiny: bool) -> dict[str, Any]:
+    """What every result says of itself."""
+    return {
+        "size": size, "tiny": tiny, "batch": found.options.batch, "date": datetime.date.today().isoformat(),
+        "machine": machine.describe(found.device), "versions": versions(),
+    }  # fmt: skip
+
+
+def variants(size: Size, *, compiled: bool) -> dict[str, Mapping[str, Any]]:
+    """Name -> what our training is told otherwise than the size's options: nothing, its variants, and compiled."""
+    found: dict[str, Mapping[str, Any]] = {"ours": {}, **size.variants}
+    last = list(found)[-1]
+    return {**found, **({f"{last} compiled": {**found[last], "compile": True}} if compiled else {})}
+
+
+def _training(
+    found: Setting, steps: int, repeats: int, peaks: dict[str, float], told: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     student, silent = found.student(found.size.students[0]), Clock(found.device)
-    both = _Both(found.plain_loop(student, silent), found.run([student], "ours", steps), found, steps)
-    for work in both.loops().values():  # these steps warm up
+    runs = {name: found.run([student], name, steps, **changes) for name, changes in told.items()}
+    turns = Turns(found.plain_loop(student, silent), runs, found, steps)
+    for work in turns.loops().values():  # these steps warm up
         work()
-    whole = alternated(both.loops, repeats, found.device)
+    whole = alternated(turns.loops, repeats, found.device)
     kept: dict[str, Any] = {}
     for name in whole:
-        clock = both.plain.clock = Clock(found.device)
-        with watched(clock) if name == "ours" else nullcontext():
-            spent = taken(both.loops()[name], found.device)
-        both.plain.clock = silent
+        clock = turns.plain.clock = Clock(found.device)
+        with watched(clock) if name != "plain" else nullcontext():
+            spent = taken(turns.loops()[name], found.device)
+        turns.plain.clock = silent
         kept[name] = _rates(whole[name], steps * found.options.batch)
         kept[name] |= {
             "parts": clock.shares(spent.seconds if found.device.type == "cuda" else spent.processor_seconds),
-            "peak_mib": machine.peak_mib(both.loops()[name], found.device),
+            "peak_mib": machine.peak_mib(turns.loops()[name], found.device),
         }
-    for name, work in both.counted().items():
-        kept[name] |= _work(work / (steps * found.options.batch), kept[name], peaks)
-    both.ours.end()
-    return {**kept, "ratio": _ratios(whole, "plain", "ours"), "difference_of_losses": both.difference()}
+    work = turns.counted()
+    for name, about_it in kept.items():
+        # every one of ours computes the same; what compiled code does cannot be counted
+        about_it |= _work(work["plain" if name == "plain" else "ours"] / (steps * found.options.batch), about_it, peaks)
+        if name != "plain":
+            about_it |= {"ratio": _ratios(whole, "plain", name), "options": dict(told[name])}
+            about_it |= {"difference_of_losses": turns.difference(name)}
+    for run in runs.values():
+        run.end()
+    return kept
 
 
-class _Both:
-    """Blocks of steps of the two loops, each going on where its own last block ended."""
+class Turns:
+    """Blocks of steps of the plain loop and of runs of ours, each going on where its own last block ended."""
 
-    def __init__(self, plain: PlainLoop, ours: Stepping, found: Setting, steps: int):
-        self.plain, self.ours, self.found, self.steps = plain, ours, found, steps
+    def __init__(self, plain: PlainLoop, runs: Mapping[str, Stepping], found: Setting, steps: int):
+        self.plain, self.runs, self.found, self.steps = plain, runs, found, steps
         self.losses: list[float] = []  # of the plain loop, block by block
 
     def loops(self) -> Loops:
         """The next block of each, not yet run; what the plain loop is given is drawn now and not timed."""
         first = len(self.losses) * self.steps
         given = [self.found.given(first + k) for k in range(self.steps)]
-        return {"plain": lambda: self._plain(given), "ours": lambda: self.ours.advance(self.steps)}
+        ours = {name: functools.partial(run.advance, self.steps) for name, run in self.runs.items()}
+        return {"plain": lambda: self._plain(given), **ours}
 
     def counted(self) -> dict[str, int]:
-        """The floating-point operations of a block of each."""
+        """The floating-point operations of a block of the plain loop and of ours."""
         counters = {name: FlopCounterMode(display=False) for name in ("plain", "ours")}
         with counters["plain"]:
             self.loops()["plain"]()
-        self.ours.advance(self.steps, within=counters["ours"])
+        self.runs["ours"].advance(self.steps, within=counters["ours"])
         return {name: counter.get_total_flops() for name, counter in counters.items()}
 
-    def difference(self) -> float:
+    def losses_of(self, name: str) -> list[float]:
+        """The mean losses of the blocks of one of ours that its log has."""
+        rows = Log(self.found.folder / name / "log.jsonl").rows()
+        return [row["loss"] for row in rows if row["event"] == "step"]
+
+    def difference(self, name: str) -> float:
         """The largest relative difference between the mean losses of two blocks of the same steps."""
-        rows = Log(self.found.folder / "ours" / "log.jsonl").rows()
-        ours = [row["loss"] for row in rows if row["event"] == "step"]
-        return max(abs(a - b) / abs(b) for a, b in zip(ours, self.losses, strict=False))
+        return max(abs(a - b) / abs(b) for a, b in zip(self.losses_of(name), self.losses, strict=False))
 
     def _plain(self, given: list[Given]) -> None:
         self.losses.append(statistics.fmean([self.plain.step(one) for one in given]))

@@ -93,10 +93,14 @@ class Setting:
             p_random_of(P_RANDOM), corpus, p_null=self.options.p_null if null is not None else 0.0, null_key=null
         )
 
-    def run(self, students: Sequence[Any], name: str, log_every: int) -> Stepping:
-        """Our training of copies of these students, standing before its first step; its log is in `folder / name`."""
+    def run(self, students: Sequence[Any], name: str, log_every: int, **changes: Any) -> Stepping:
+        """Our training of copies of these students, standing before its first step; its log is in `folder / name`.
+
+        Args:
+            changes: of its options.
+        """
         copies = [one.with_network(copy.deepcopy(one.network), plan=one.plan) for one in students]
-        options = {**dataclasses.asdict(self.options), "log_every": log_every, "seed": self.method.seed}
+        options = {**dataclasses.asdict(self.options), **changes, "log_every": log_every, "seed": self.method.seed}
         if self.teacher.null_key is None:
             options.pop("p_null")
 

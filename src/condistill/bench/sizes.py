@@ -69,6 +69,7 @@ class Size:
         batch: samples a step; the published recipe's at a time.
         needs_gpu: whether the full size is of no use on a CPU.
         options: of our training: `TrainOptions` on a GPU.
+        variants: name -> what our training is told otherwise, timed beside it.
         plain: of the plain loop.
         call: the pipeline's arguments for making D.
     """
@@ -79,6 +80,7 @@ class Size:
     batch: int = 64
     needs_gpu: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     plain: Mapping[str, Any] = field(default_factory=dict)
     call: Mapping[str, Any] = field(default_factory=lambda: {"num_inference_steps": 25, "guidance_scale": 7.5})
 
@@ -197,7 +199,7 @@ _PUBLISHED = {"gradient_checkpointing": True}
 SIZES: dict[str, Size] = {
     "world": Size(
         _emoji, ("b-base", "b-small", "b-tiny"), _told_text, needs_gpu=False,
-        options={"teacher_precision": "bf16", "channels_last": True},
+        options={"teacher_precision": "bf16", "channels_last": True}, variants={"bf16": {"precision": "bf16"}},
         call={"num_inference_steps": 12, "guidance_scale": 2.0},
     ),
     "sd": Size(
