@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from condistill import processes
 from condistill.distill.step import bare
 from condistill.errors import UserError
 from condistill.train.arm import Arm
@@ -34,6 +35,8 @@ class Compiled:
         network: eager outside of `running`.
         taps: modules whose outputs are read; nothing inside of a compiled block can be.
         """
+        # what torch remarks on diffusers' code is no news to who trains
+        warnings.filterwarnings("ignore", module=r"torch\._dynamo\.|torch\._inductor\.")
         self._blocks = [
             (block, torch.compile(block.forward, dynamic=False)) for block in blocks(network, taps).values()
         ]
@@ -104,9 +107,14 @@ def is_compiled(options: TrainOptions, device: torch.device, *, before: Path) ->
         UserError: it is asked for, and torch.compile does not work here.
     """
     wanted = options.compile
+    if wanted is True and processes.is_sharded():
+        raise UserError(
+            "got train.compile=true together with FSDP, with which it was not tried; leave train.compile out"
+        )
     if wanted == "auto":
         started = next((row["train"] for row in Log(before).rows() if isinstance(row.get("train"), dict)), None)
-        wanted = options.steps >= AUTO_STEPS if started is None else bool(started.get("compile"))
+        is_worth_it = options.steps >= AUTO_STEPS and not processes.is_sharded()
+        wanted = is_worth_it if started is None else bool(started.get("compile"))
         if started is None and wanted and (why := why_not(device)):
             warnings.warn(f"the networks are not compiled, for torch.compile does not work here: {why}", stacklevel=2)
             return False
