@@ -32,6 +32,19 @@ def room_made() -> None:
         torch.cuda.empty_cache()
 
 
+def peak_mib() -> float:
+    """The most memory that this process has used so far, MiB: on a GPU where it uses one, else of the machine."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    if sys.platform == "win32":
+        return 0.0  # Windows counts it elsewhere
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
     """A block in which running out of memory is one clear error.

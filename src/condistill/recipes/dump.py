@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "train.micro_batch",
     "train.auto_batch",
     "train.skip_not_finite",
+    "train.trackers",
     "data.batch",
     "data.cache",
 )

@@ -126,6 +126,7 @@ class TrainSection(Section):
     keep_checkpoints: PositiveInt = 2
     log_every: PositiveInt = 10
     save: Literal["ema", "raw"] = "ema"
+    trackers: str | list[str] = "auto"
 
 
 class EvaluateSection(Section):

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from condistill.cache import Cache
-from condistill.cache.values import named, plain
+from condistill.cache.values import named as named_value
+from condistill.cache.values import plain
 from condistill.distill.losses import LossWeights, check_task
 from condistill.distill.step import Method, bare
 from condistill.distill.swap import swap_of
@@ -33,6 +34,8 @@ from condistill.train.log import Log
 from condistill.train.loop import Trained, train
 from condistill.train.options import FREE_TO_CHANGE, TrainOptions
 from condistill.train.sharding import engine, filled
+from condistill.train.trackers import named
+from condistill.train.tracking import tracked
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,8 @@ def distill(
     accelerator = _accelerator(teacher, wanted)
     wanted = dataclasses.replace(wanted, compile=is_compiled(wanted, teacher.device, before=log))
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
-    with alone(out):
+    settings = _settings(teacher, students, opened, method, wanted)
+    with alone(out), tracked(wanted.trackers, Path(out), arms, settings=settings):
         done = train(
             teacher,
             arms,
@@ -128,7 +132,7 @@ def distill(
             options=wanted,
             accelerator=accelerator,
             network=asked_network(teacher, wanted),
-            settings=_settings(teacher, students, opened, method, wanted),
+            settings=settings,
             folder=Path(out),
             progress=progress,
         )
@@ -141,6 +145,7 @@ def _options(steps: int, batch: int, given: Mapping[str, Any]) -> TrainOptions:
     for name in given:
         if name not in known:
             raise unknown_name("option of distill", name, known)
+    named(given.get("trackers", "none"))  # a wrong name is said before anything is measured
     return TrainOptions(steps=steps, batch=batch, **given)
 
 
@@ -207,8 +212,8 @@ def _refuse_misfits(teacher: Any, students: Sequence[Any]) -> None:
     for student in students:
         plan, network = student.plan, teacher.network
         if plan is not None:
-            same = plan.cls is type(network) and plain(plan.teacher_config, named) == plain(
-                clean(network.config), named
+            same = plan.cls is type(network) and plain(plan.teacher_config, named_value) == plain(
+                clean(network.config), named_value
             )
         else:
             same = set(student.calibration.key_paths) == set(teacher.calibration.key_paths)
@@ -252,7 +257,8 @@ def asked_network(teacher: Any, options: TrainOptions) -> nn.Module:
 
 def _settings(teacher: Any, students: list[Any], cache: Cache, method: Method, options: TrainOptions) -> dict[str, Any]:
     """What a run may not change between two starts."""
-    fixed = {k: v for k, v in dataclasses.asdict(options).items() if k not in FREE_TO_CHANGE}
+    names = [field.name for field in dataclasses.fields(options) if field.name not in FREE_TO_CHANGE]
+    fixed = {name: getattr(options, name) for name in names}
     if not options.compile:
         fixed.pop("compile")  # a run that was started before there was a choice goes on
     if options.lr_schedule == "cosine":

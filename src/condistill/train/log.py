@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from condistill.files import full_disk_said, write_atomic
 from condistill.reading import json_lines, text, whole
 
 BINS = 10
+
+Listener = Callable[[Mapping[str, Any], bool], None]  # is told a line, and whether it is new
 
 
 class Meter:
@@ -128,10 +130,16 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 class Log:
-    """`log.jsonl`, appended to; a resumed run first forgets the lines after its checkpoint."""
+    """`log.jsonl`, appended to; a resumed run first forgets the lines after its checkpoint.
+
+    Attributes:
+        path: the file.
+        listeners: are told every line: those that are kept when a run begins or goes on, and every new one.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.listeners: list[Listener] = []
 
     def begin(self, first: Mapping[str, Any], *, step: int) -> None:
         """Keeps the lines up to `step`, the first of which is `first` if there was none.
@@ -141,6 +149,12 @@ class Log:
         rows = [row for row in self.rows() if step and row.get("step", 0) <= step and row.get("event") != "end"]
         rows = rows if rows and rows[0].get("event") == "start" else [dict(first), *rows]
         write_atomic(self.path, "".join(json.dumps(row) + "\n" for row in rows))
+        for row in rows:
+            self._tell(row, False)
+
+    def _tell(self, row: Mapping[str, Any], is_new: bool) -> None:
+        for listener in self.listeners:
+            listener(row, is_new)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends one line and hands it to the system.
@@ -151,6 +165,7 @@ class Log:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with full_disk_said(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+        self._tell(row, True)
 
     def sync(self) -> None:
         """Puts the lines on the disk, so that a checkpoint is never newer than its log."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from condistill.errors import UserError
 
@@ -16,6 +16,7 @@ FREE_TO_CHANGE = (
     "micro_batch",
     "auto_batch",
     "skip_not_finite",
+    "trackers",
 )
 
 
@@ -44,6 +45,8 @@ class TrainOptions:
         checkpoint_every, keep_checkpoints, log_every: in steps; how many checkpoints to keep.
         save: "ema" or "raw": which weights are saved, and therefore evaluated.
         p_null: probability of the null condition.
+        trackers: where the run is shown as well: "auto" (TensorBoard where it is installed), "none", or names of
+            accelerate's trackers, one or a list; in Python also trackers themselves.
     """
 
     steps: int
@@ -69,6 +72,7 @@ class TrainOptions:
     log_every: int = 10
     save: Literal["ema", "raw"] = "ema"
     p_null: float = 0.1
+    trackers: Any = "auto"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):

@@ -28,8 +28,9 @@ def trained(teacher: Teacher, cache: Cache, out: Path, *, steps: int, **options:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         student = teacher.with_network(exact.ExactStudent())
+    usual = {"batch": 16, "lr": 1e-3, "loss": {"feature": 0.0}, "p_random": "auto", "log_every": 1, "trackers": "none"}
     found = distill(
         teacher, student, cache, corpus=exact.prompts("all", num_concepts=6), steps=steps, out=out, progress=False,
-        **{"batch": 16, "lr": 1e-3, "loss": {"feature": 0.0}, "p_random": "auto", "log_every": 1, **options},
+        **{**usual, **options},
     )  # fmt: skip
     return found.student
