@@ -29,6 +29,8 @@ MAY_CHANGE = (
     "train.auto_batch",
     "train.skip_not_finite",
     "train.trackers",
+    "train.validate_every",
+    "train.validate_prompts",
     "data.batch",
     "data.cache",
 )

@@ -127,6 +127,8 @@ class TrainSection(Section):
     log_every: PositiveInt = 10
     save: Literal["ema", "raw"] = "ema"
     trackers: str | list[str] = "auto"
+    validate_every: PositiveInt | None = None
+    validate_prompts: dict[str, list[Any]] | list[Any] | None = None
 
 
 class EvaluateSection(Section):

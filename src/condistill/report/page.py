@@ -16,7 +16,7 @@ from condistill.evaluate.results import ModelResult, Results, joined
 from condistill.files import write_atomic
 from condistill.report import ablation, charts, curves, tables
 from condistill.report.charts import Panel
-from condistill.report.read import ArmLog, Run, read_run
+from condistill.report.read import ArmLog, Run, Validation, read_run
 
 TEMPLATES = Path(__file__).parent / "templates"
 # the colours of the names that every comparison of this method has; other names take the following ones in order
@@ -104,6 +104,7 @@ def _section(run: Run, place: str) -> dict[str, Any]:
         "has_unseen": any("unseen" in model.groups for model in models),
         "headline": _headline(run.results, colours) if run.results else None,
         "grids": _grids(run, colours),
+        "validations": [_strip(one, colours) for one in run.validations],
         "metrics": tables.metric_tables(run.results, colours) if run.results else [],
         "about": list(run.results.protocol.get("metrics", {}).values()) if run.results else [],
         "costs": tables.cost_table(run.results, colours) if run.results else None,
@@ -161,6 +162,13 @@ def _grids(run: Run, colours: Mapping[str, int]) -> list[dict[str, Any]]:
         if keys and any(row["pictures"] for row in rows):
             grids.append({"group": group, "keys": keys, "rows": rows})
     return grids
+
+
+def _strip(found: Validation, colours: Mapping[str, int]) -> dict[str, Any]:
+    """The grids of an arm from the first step to the last, and what their columns are."""
+    columns = [f"{group}: {', '.join(map(tables.shown, keys))}" for group, keys in found.groups.items()]
+    return {"title": tables.title(found.name), "colour": colours.get(found.name, 0), "columns": columns,
+            "grids": list(found.grids.items())}  # fmt: skip
 
 
 def _charts(run: Run, arms: Mapping[str, ArmLog], colours: Mapping[str, int], place: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from condistill.reading import json_lines, listed, mapping, number, optional, te
 _WRITTEN_BY_US = ("the recipe of this run", "written by")
 _KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".wav": "audio/wav"}
 NOTES = ("notes.md", "notes.txt")
+GRIDS_SHOWN = 12  # validation grids of an arm; the page holds every picture in itself
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,21 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """The grids that were made while an arm was trained.
+
+    Attributes:
+        name: of the arm.
+        groups: group -> the keys of its columns, from left to right.
+        grids: step -> data URI of its file.
+    """
+
+    name: str
+    groups: Mapping[str, Sequence[Key]]
+    grids: Mapping[int, str]
+
+
+@dataclass(frozen=True)
 class Run:
     """One run folder.
 
@@ -63,6 +79,7 @@ class Run:
         pictures: None where there are none.
         recipe: the text of recipe.yaml; "" where there is none.
         notes: how the settings were chosen: notes.md, the recipe's `notes`, or its first comments.
+        validations: of the arms that have some.
     """
 
     name: str
@@ -71,6 +88,7 @@ class Run:
     pictures: Pictures | None
     recipe: str
     notes: str
+    validations: tuple[Validation, ...] = ()
 
 
 def read_run(folder: str | Path) -> Run:
@@ -88,7 +106,9 @@ def read_run(folder: str | Path) -> Run:
     if results is None and not arms:
         raise UserError(f"{folder} has neither results.json nor log.jsonl; it is no run folder, or nothing has run yet")
     pictures = _pictures(folder / "samples")
-    return Run(folder.resolve().name, results, arms, pictures, recipe, _notes(folder, recipe))
+    places = _places(folder, _main_name(recipe)).items()
+    found = tuple(one for name, place in places if (one := _validation(name, place / "validation")) is not None)
+    return Run(folder.resolve().name, results, arms, pictures, recipe, _notes(folder, recipe), found)
 
 
 def _text(path: Path) -> str:
@@ -115,10 +135,14 @@ def _main_name(recipe: str) -> str:
     return _recipe_value(recipe, "name") or "student"
 
 
-def _arms(folder: Path, main: str) -> tuple[ArmLog, ...]:
+def _places(folder: Path, main: str) -> dict[str, Path]:
+    """Arm -> its folder, the main one first."""
     compared = sorted(path for path in (folder / "compare").glob("*") if path.is_dir())
-    places = {main: folder, **{path.name: path for path in compared}}
-    logs = (_log(name, place / "log.jsonl") for name, place in places.items())
+    return {main: folder, **{path.name: path for path in compared}}
+
+
+def _arms(folder: Path, main: str) -> tuple[ArmLog, ...]:
+    logs = (_log(name, place / "log.jsonl") for name, place in _places(folder, main).items())
     return tuple(log for log in logs if log is not None)
 
 
@@ -183,6 +207,25 @@ def _pictures(folder: Path) -> Pictures | None:
                 raise UserError(f"{folder / 'index.json'} has {len(pictures)} pictures of {model} for "
                                 f"{len(groups.get(group, ()))} prompts of {group}; evaluate again")  # fmt: skip
     return Pictures(groups, models)
+
+
+def _validation(name: str, folder: Path) -> Validation | None:
+    """The grids of an arm; of many, GRIDS_SHOWN from the first to the last."""
+    file = folder / "index.json"
+    if not file.is_file():
+        return None
+    index = mapping(read_json(file), str(file))
+    groups = {
+        str(group): [_key(key) for key in listed(keys, f"{file}: {group}")]
+        for group, keys in mapping(index.get("groups"), f"{file}: groups").items()
+    }
+    rows = [mapping(row, f"{file}: steps") for row in listed(index.get("steps"), f"{file}: steps")]
+    named = sorted((whole(row.get("step"), f"{file}: step"), text(row.get("file"), f"{file}: file")) for row in rows)
+    last = len(named) - 1
+    shown = sorted({round(k * last / max(1, GRIDS_SHOWN - 1)) for k in range(GRIDS_SHOWN)}) if named else []
+    grids = {named[k][0]: _data_uri(folder, named[k][1]) for k in (shown if last >= GRIDS_SHOWN else range(last + 1))}
+    grids = {step: uri for step, uri in grids.items() if uri}
+    return Validation(name, groups, grids) if grids else None
 
 
 def _key(key: Any) -> Key:

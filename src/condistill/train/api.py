@@ -36,6 +36,7 @@ from condistill.train.options import FREE_TO_CHANGE, TrainOptions
 from condistill.train.sharding import engine, filled
 from condistill.train.trackers import named
 from condistill.train.tracking import tracked
+from condistill.train.validation import validation_of
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ def distill(
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
-    _refuse_misfits(teacher, students)
-    _refuse_weights(teacher, weights)
+    _refuse_misfits(teacher, students, weights)
     wanted = _with_null(wanted, teacher, is_asked="p_null" in options)
     log = Path(out) / log_names(students)[0]
     method = Method(
@@ -123,7 +123,7 @@ def distill(
     wanted = dataclasses.replace(wanted, compile=is_compiled(wanted, teacher.device, before=log))
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
     settings = _settings(teacher, students, opened, method, wanted)
-    with alone(out), tracked(wanted.trackers, Path(out), arms, settings=settings):
+    with alone(out), tracked(wanted.trackers, Path(out), arms, settings=settings) as tracking:
         done = train(
             teacher,
             arms,
@@ -135,6 +135,9 @@ def distill(
             settings=settings,
             folder=Path(out),
             progress=progress,
+            validation=validation_of(
+                teacher, arms, opened, method=method, options=wanted, folder=Path(out), tracking=tracking
+            ),
         )
         _save(arms, done, wanted, accelerator, Path(out))
     return Result(student=students[0], students=tuple(students), folder=Path(out), steps=done.steps)
@@ -199,16 +202,13 @@ def _weights(given: Mapping[str, Any]) -> LossWeights:
     return LossWeights(**given)
 
 
-def _refuse_weights(teacher: Any, weights: LossWeights) -> None:
+def _refuse_misfits(teacher: Any, students: Sequence[Any], weights: LossWeights) -> None:
     if weights.guidance != 1.0 and teacher.null_key is None:
         raise UserError(
             f"got loss.guidance={weights.guidance:g}, but this teacher has no null condition to guide away from; leave "
             "it out"
         )
     check_task(weights, teacher)
-
-
-def _refuse_misfits(teacher: Any, students: Sequence[Any]) -> None:
     for student in students:
         plan, network = student.plan, teacher.network
         if plan is not None:

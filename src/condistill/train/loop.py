@@ -27,6 +27,7 @@ from condistill.train.optim import learning_rate, restore_scaler, scaler_tensors
 from condistill.train.options import TrainOptions
 from condistill.train.sharding import clipped, refuse_blocks
 from condistill.train.state import load_newest, refuse_other_settings, save_checkpoint
+from condistill.train.validation import Validation
 
 SWAP, SCALER = "swap", "scaler"  # parts of a checkpoint: what the choice of swaps, and fp16's scaler, have learned
 
@@ -51,6 +52,7 @@ def train(
     settings: dict[str, Any],
     folder: Path,
     progress: bool,
+    validation: Validation | None = None,
 ) -> Trained:
     """The steps done when it ends; goes on from the newest checkpoint in `folder`.
 
@@ -76,6 +78,9 @@ def train(
             about = {"steps": options.steps, "batch": options.batch, "seed": options.seed}
             size = sum(p.numel() for p in bare(arm.pupil).network.parameters())
             arm.log.begin({"event": "start", "step": 0, **about, "parameters": size, **settings}, step=step)
+    if validation is not None:
+        validation.begin(step)
+        validation.after(step)
 
     share = options.batch // accelerator.num_processes
     micro = min(options.micro_batch or share, share)
@@ -190,6 +195,8 @@ def train(
                 checkpoint()
             if stopping and not is_last:
                 raise KeyboardInterrupt
+            if validation is not None:
+                last_line += validation.after(step)
     return Trained(step, before + time.monotonic() - start)
 
 

@@ -17,6 +17,8 @@ FREE_TO_CHANGE = (
     "auto_batch",
     "skip_not_finite",
     "trackers",
+    "validate_every",
+    "validate_prompts",
 )
 
 
@@ -47,6 +49,8 @@ class TrainOptions:
         p_null: probability of the null condition.
         trackers: where the run is shown as well: "auto" (TensorBoard where it is installed), "none", or names of
             accelerate's trackers, one or a list; in Python also trackers themselves.
+        validate_every: after so many steps teacher and students draw for the same prompts and seeds; None for never.
+        validate_prompts: those prompts, group -> keys or a list; None takes some of D, and of C some that D lacks.
     """
 
     steps: int
@@ -73,6 +77,8 @@ class TrainOptions:
     save: Literal["ema", "raw"] = "ema"
     p_null: float = 0.1
     trackers: Any = "auto"
+    validate_every: int | None = None
+    validate_prompts: Any = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
@@ -80,6 +86,10 @@ class TrainOptions:
                 raise UserError(f"train.{name} must be at least 1, got {getattr(self, name)}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UserError(f"train.micro_batch must be at least 1, got {self.micro_batch}")
+        if self.validate_every is not None and self.validate_every < 1:
+            raise UserError(f"train.validate_every must be at least 1, got {self.validate_every}")
+        if self.validate_prompts is not None and self.validate_every is None:
+            raise UserError("train.validate_prompts has no effect without train.validate_every; give both or neither")
         if self.skip_not_finite < 0:
             raise UserError(f"train.skip_not_finite must not be negative, got {self.skip_not_finite}")
         for name in ("ema", "p_null"):

@@ -89,8 +89,8 @@ class Follower:
         if step > self.before:
             self._put(lambda tracker: self._logged(tracker, values, step))
 
-    def show(self, name: str, picture: UInt8[np.ndarray, "h w 3"], file: Path, *, step: int) -> None:
-        """Gives the tracker a picture, or, where it takes files only, its file."""
+    def show(self, name: str, picture: UInt8[np.ndarray, "h w 3"] | None, file: Path, *, step: int) -> None:
+        """Gives the tracker a picture, or, where it takes files only or there is none, its file."""
         if step > self.before:
             self._put(lambda tracker: _shown(tracker, name, picture, file, step))
 
@@ -148,8 +148,8 @@ class Follower:
             self._drop("does not finish and is left behind")
 
 
-def _shown(tracker: Any, name: str, picture: np.ndarray, file: Path, step: int) -> None:
-    if hasattr(tracker, "log_images"):
+def _shown(tracker: Any, name: str, picture: np.ndarray | None, file: Path, step: int) -> None:
+    if picture is not None and hasattr(tracker, "log_images"):
         layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # it expects channels first
         tracker.log_images({name: picture[None]}, step=step, **layout)
     elif hasattr(tracker, "log_artifact"):
@@ -211,7 +211,7 @@ class Tracking:
         for follower in self._followers:
             follower.log(values, step=step)
 
-    def show(self, name: str, picture: UInt8[np.ndarray, "h w 3"], file: Path, *, step: int) -> None:
+    def show(self, name: str, picture: UInt8[np.ndarray, "h w 3"] | None, file: Path, *, step: int) -> None:
         """Shows a picture, which is also in `file`, to every tracker."""
         for follower in self._followers:
             follower.show(name, picture, file, step=step)

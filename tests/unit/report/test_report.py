@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from condistill.errors import UserError
 from condistill.report import read_run, report
@@ -194,3 +195,24 @@ def test_a_browser_shows_it_without_complaint(run_folder):
     done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     assert "With random conditioning" in done.stdout
     assert "CONSOLE" not in done.stderr
+
+
+def test_validation_grids_are_a_strip_over_the_steps(run_folder):
+    where = run_folder / "compare" / "without" / "validation"
+    where.mkdir(parents=True)
+    steps = [{"step": 10 * k, "file": f"step-{10 * k:06d}.png"} for k in range(1, 31)]
+    for row in steps:
+        Image.new("RGB", (8, 8), (row["step"] % 255, 0, 0)).save(where / row["file"])
+    index = {"groups": {"seen": [EVIL], "unseen": ["a panda"]}, "students": [""], "steps": steps}
+    (where / "index.json").write_text(json.dumps(index))
+    text = report(run_folder).read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.tags.count("img") == 2 * 2 * 3 + 12  # of many steps some, the first and the last among them
+    assert "step 10" in page.text and "step 300" in page.text and "step 20" not in page.text
+    assert EVIL not in text and f"seen: {EVIL}; unseen: a panda" in page.text
+    (where / "step-000300.png").unlink()
+    assert "step 300" not in Page(report(run_folder).read_text(encoding="utf-8")).text
+    index["steps"] = [{"step": 1, "file": "../../../recipe.yaml"}]
+    (where / "index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match="is no picture of this folder"):
+        report(run_folder)

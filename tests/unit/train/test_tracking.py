@@ -53,6 +53,9 @@ class Recorder(GeneralTracker):
     def log(self, values: dict, step: int | None = None, **_: Any) -> None:
         self._do("log", (step, values))
 
+    def log_images(self, values: dict, step: int | None = None) -> None:
+        self._do("images", (step, {name: picture.shape for name, picture in values.items()}))
+
     def finish(self) -> None:
         self._do("finish", None)
 

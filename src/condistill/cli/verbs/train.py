@@ -20,6 +20,8 @@ def train(
 ) -> None:
     """Train the recipe's students, making D first where it is missing. Continues by itself.
 
+    To watch it: train.trackers=wandb (tensorboard, trackio, mlflow, none), train.validate_every=500.
+
     Example: condistill train emoji train.steps=100 --out runs/short
     """
     with opened("train", recipe, with_flags(overrides, auto_batch=auto_batch, compile=compile), out) as one:
