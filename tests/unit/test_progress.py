@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import re
+import signal
+import sys
 
 import pytest
 
@@ -46,3 +51,55 @@ def test_silent_when_asked_and_honest_when_stopped() -> None:
     with pytest.raises(RuntimeError), Progress("x", 2, stream=out):
         raise RuntimeError
     assert "0/2 steps, stopped after" in out.getvalue()
+
+
+SCRIPT = """
+import sys, time, warnings
+from condistill.progress import Progress
+from condistill.stopping import interruptible
+
+with Progress("training", 1000, every_seconds=0.0) as bar, interruptible() as stop:
+    for step in range(1000):
+        bar.advance(1, loss="0.31", swapped="25 %")
+        time.sleep(0.01)
+        if step == 30:
+            print("something else", file=sys.stderr)
+            print("READY", flush=True)
+        if stop.is_set():
+            raise KeyboardInterrupt
+"""
+
+
+def on_a_terminal(**environment: str) -> str:
+    """What the script writes on a terminal of its own, in which Ctrl-C is pressed while it works."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, [sys.executable, "-c", SCRIPT], {**os.environ, "TERM": "xterm", **environment})
+    said, has_asked = b"", False
+    while True:
+        try:
+            part = os.read(terminal, 65536)
+        except OSError:  # the other end is closed
+            break
+        said += part
+        if not part:
+            break
+        if not has_asked and b"READY" in said:
+            has_asked = True
+            os.write(terminal, b"\x03")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGINT  # as Python ends then
+    os.close(terminal)
+    return said.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals")
+def test_on_a_real_terminal_the_view_is_live_and_ctrl_c_leaves_it_in_order() -> None:
+    said = on_a_terminal()
+    view, _, after = said.rpartition("\x1b[?25h")  # the cursor is shown again
+    assert "\x1b[?25l" in view and "\x1b" not in after.partition("training: ")[2]
+    for shown in ("/1000", "steps/s", "left", "loss 0.31", "swapped 25 %", "memory", "GiB", "\x1b[1A"):
+        assert shown in re.sub(r"\x1b\[[0-9;]*m", "", view), shown
+    assert re.search(r"something else\s", view) and "training: " in after and "stopped after" in after
+    # one that cannot draw over what it has drawn gets lines
+    plain = on_a_terminal(TERM="dumb")
+    assert "\x1b" not in plain and "training: 2/1000 steps (0 %)" in plain

@@ -121,6 +121,17 @@ class Meter:
         }
 
 
+def notes_of(row: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What the progress shows of a "step" line: the loss, its terms and the swap rate, of several students by name.
+
+    >>> notes_of({"loss": 2.0, "terms": {"out": 0.5, "feat": 1.5}, "swap_rate": 0.25}, "")
+    {'loss': '2', 'out': '0.5', 'feat': '1.5', 'swapped': '25 %'}
+    """
+    losses = {"loss": row["loss"], **row["terms"]}
+    shown = {f"{term} {name}".strip(): f"{value:.4g}" for term, value in losses.items()}
+    return {**shown, "swapped": f"{100 * row['swap_rate']:.0f} %"}
+
+
 def _column(parts: list[Tensor]) -> np.ndarray:
     return torch.cat([part.float().cpu() for part in parts]).double().numpy()
 

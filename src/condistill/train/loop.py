@@ -23,6 +23,7 @@ from condistill.stopping import interruptible
 from condistill.train.arm import Arm
 from condistill.train.compiling import compiled_of
 from condistill.train.faults import not_finite, refuse_not_finite, smaller
+from condistill.train.log import notes_of
 from condistill.train.optim import learning_rate, restore_scaler, scaler_tensors, set_learning_rate
 from condistill.train.options import TrainOptions
 from condistill.train.sharding import clipped, refuse_blocks
@@ -181,12 +182,11 @@ def train(
                 for arm, norm in zip(arms, norms, strict=True):
                     arm.meter.gather()
                     if is_main and not arm.meter.is_empty:
-                        arm.log.write(
-                            {"event": "step", "step": step, "loss": arm.meter.loss, **arm.meter.means()}
-                            | {"lr": learning_rate(step - 1, options), "grad_norm": norm}
-                            | {"samples_per_second": speed, "seconds": before + now - start}
-                        )
-                        bar.advance(0, loss=f"{arm.meter.loss:.4g}")
+                        row = {"event": "step", "step": step, "loss": arm.meter.loss, **arm.meter.means()}
+                        row |= {"lr": learning_rate(step - 1, options), "grad_norm": norm}
+                        row |= {"samples_per_second": speed, "seconds": before + now - start}
+                        arm.log.write(row)
+                        bar.advance(0, **notes_of(row, arm.name if len(arms) > 1 else ""))
                     arm.meter.clear()
                 last_line, last_step = now, step
             bar.advance(1)
