@@ -100,7 +100,8 @@ class Setting:
             changes: of its options.
         """
         copies = [one.with_network(copy.deepcopy(one.network), plan=one.plan) for one in students]
-        options = {**dataclasses.asdict(self.options), **changes, "log_every": log_every, "seed": self.method.seed}
+        options = {**dataclasses.asdict(self.options), **changes, "trackers": "none"}
+        options |= {"log_every": log_every, "seed": self.method.seed}
         if self.teacher.null_key is None:
             options.pop("p_null")
 

@@ -199,7 +199,7 @@ class Tracking:
 
         def told(row: Mapping[str, Any], is_new: bool) -> None:
             self._skipped[prefix] += row["event"] == "skip"
-            if row["event"] == "step":
+            if row["event"] == "step" and self._followers:
                 live = {"train/memory_mib": peak_mib()} if is_new else {}
                 values = {**values_of(row), **live, "train/skipped_steps": self._skipped[prefix]}
                 self.log({f"{prefix}{name}": value for name, value in values.items()}, step=row["step"])
@@ -269,10 +269,10 @@ def values_of(row: Mapping[str, Any]) -> dict[str, float]:
     >>> values_of({"event": "step", "step": 9, "loss": 2.0, "terms": {"out": 0.5}, "taps": {"mid": 1.5}, "lr": 0.1})
     {'loss/total': 2.0, 'loss/out': 0.5, 'taps/mid': 1.5, 'train/lr': 0.1}
     """
-    found = {"loss/total": row["loss"]} | {f"loss/{name}": value for name, value in row.get("terms", {}).items()}
+    found = {"loss/total": row.get("loss")} | {f"loss/{name}": value for name, value in row.get("terms", {}).items()}
     found |= {f"taps/{re.sub(r'[^A-Za-z0-9_. -]', '-', name)}": value for name, value in row.get("taps", {}).items()}
-    plain = ("swap_rate", "lr", "grad_norm", "samples_per_second")
-    return found | {f"train/{name}": row[name] for name in plain if row.get(name) is not None}
+    found |= {f"train/{name}": row.get(name) for name in ("swap_rate", "lr", "grad_norm", "samples_per_second")}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str | float | bool]:

@@ -45,7 +45,16 @@ def validation_of(
     teacher: Any, arms: Sequence[Arm], cache: Cache, *, method: Method, options: TrainOptions, folder: Path,
     tracking: Tracking,
 ) -> Validation | None:  # fmt: skip
-    """The validation of a run; None where none is asked for, and on every process but the first."""
+    """The validation of a run; None where none is asked for, and on every process but the first.
+
+    Raises:
+        UserError: the processes hold shares of the students, so that none of them can draw.
+    """
+    if options.validate_every and any(arm.outline is not None for arm in arms):
+        raise UserError(
+            "got train.validate_every, but with FSDP no process has a whole student to draw with; leave it out, or "
+            "launch without FSDP"
+        )
     if not options.validate_every or not processes.is_main():
         return None
     return Validation(teacher, arms, cache, method=method, options=options, folder=folder, tracking=tracking)
@@ -94,8 +103,7 @@ class Validation:
         kept = self._folder / TEACHER
         found = _drawn_before(kept, drawn)
         if found is None:
-            with untouched():
-                found = self._drawn(self._teacher, self._call)
+            found = self._of_teacher()
             with atomic(kept) as temporary, open(temporary, "wb") as stream:
                 np.savez_compressed(stream, tiles=found[0], rate=np.array(found[1] or 0), identity=np.array(drawn))
         self._top, self._rate = found
@@ -125,6 +133,18 @@ class Validation:
         self._steps[step] = name
         self._write_index()
         self._tracking.show("validation/grid", made.picture, self._folder / name, step=step)
+
+    def _of_teacher(self) -> tuple[np.ndarray, int | None]:
+        try:
+            with untouched():
+                return self._drawn(self._teacher, self._call)
+        except UserError:
+            raise
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise UserError(
+                f"the teacher cannot draw for the validation grids ({brief(error)}); leave train.validate_every out, "
+                "or give other train.validate_prompts"
+            ) from error
 
     def _of_student(self, arm: Arm) -> np.ndarray:
         """The tiles of a student with the weights that would be saved now."""
