@@ -176,7 +176,8 @@ ARGUMENTS: dict[str, Callable[[Place], Mapping[str, Any]]] = {
     "mlflow": _mlflow,
     "comet_ml": _comet,
     "swanlab": _swanlab,
-    "dvclive": lambda place: {"dir": str(place.folder), "resume": True},
+    # nothing is written into the current folder, and no experiment of a repository is begun
+    "dvclive": lambda place: {"dir": str(place.folder), "resume": True, "dvcyaml": None, "save_dvc_exp": False},
     "aim": lambda place: {"run_hash": place.own},
 }
 # name -> what it calls the run itself
