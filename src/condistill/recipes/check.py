@@ -78,8 +78,10 @@ def _check_arm(recipe: Recipe, where: str) -> None:
     from condistill.distill.swap import swap_of
     from condistill.maths.p_random import p_random
     from condistill.students import check_spec
+    from condistill.train.trackers import named
 
     try:
+        named(recipe.train.trackers)
         p_random(recipe.p_random)
         swap_of(recipe.swap)
         check_spec(recipe.student.spec)

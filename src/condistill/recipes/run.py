@@ -22,6 +22,7 @@ from condistill.recipes.check import check
 from condistill.recipes.dump import claim, refuse_others
 from condistill.recipes.finished import LOG, RESULTS, STUDENT, inputs, inputs_of, is_trained
 from condistill.recipes.schema import Recipe
+from condistill.recipes.showing import prompts_of, share_teacher, tell_trackers
 from condistill.remote import is_url
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Run:
 
         recipe, self._made_anew = arm.recipe, True
         options: dict[str, Any] = {**recipe.train.model_dump(), "p_null": recipe.loss.p_null}
+        options["validate_prompts"] = prompts_of(recipe)
+        share_teacher(self.arms, arm, self.out)
         if recipe.loss.p_null and self.teacher.null_key is None:
             self._say("this teacher has no null condition: loss.p_null is 0")
             del options["p_null"]
@@ -185,6 +188,7 @@ class Run:
         )  # fmt: skip
         results = dataclasses.replace(results, protocol={**results.protocol, "inputs": made_from})
         processes.by_main(lambda: write_json(self.out / RESULTS, results.to_json()))
+        tell_trackers(results, self.arms, self.out)
         return results
 
     def _some_prompts(self) -> list[Key]:

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.conftest import Cli, written
+from tests.unit.train.test_tracking import Recorder, recorder
+
+__all__ = ["recorder"]  # a fixture
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -20,9 +23,11 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_a_recipe_from_nothing_to_the_report_and_then_nothing_more(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
-    file = written(tmp_path, pipeline)
-    first = cli("run", file, "--out", "run", "--json")
+def test_a_recipe_from_nothing_to_the_report_and_then_nothing_more(
+    cli: Cli, pipeline: Path, tmp_path: Path, recorder: type[Recorder]
+) -> None:
+    file, shown = written(tmp_path, pipeline), ["train.validate_every=2", "train.trackers=recorder"]
+    first = cli("run", file, *shown, "--out", "run", "--json")
     assert first.code == 0, first.err
     found = json.loads(first.out)
     assert [model["name"] for model in found["results"]["models"]] == ["teacher", "without", "with"]
@@ -34,7 +39,14 @@ def test_a_recipe_from_nothing_to_the_report_and_then_nothing_more(cli: Cli, pip
         assert (run / "compare" / "without" / name).is_file()
     assert "# chosen for speed" in (run / "recipe.yaml").read_text()
     before = files(run)
-    second = cli("run", file, "--out", "run", "--json")
+    # both arms were looked at, on the evaluation's prompts, for which the teacher drew once
+    index = json.loads(before["validation/index.json"])
+    assert index == json.loads(before["compare/without/validation/index.json"]) and len(index["steps"]) == 1
+    assert before["validation/teacher.npz"] == before["compare/without/validation/teacher.npz"]
+    assert "While they were trained" in (run / "report.html").read_text()
+    scores = [value for what, value in recorder.told if what == "log" and "evaluate/seen/kd_gap" in value[1]]
+    assert [step for step, _ in scores] == [3, 3]  # two steps each
+    second = cli("run", file, *shown, "--out", "run", "--json")
     assert second.code == 0 and files(run) == before
     assert json.loads(second.out)["done_before"] == ["student without", "student with", "evaluation", "report"]
     third = cli("run", "run")  # the folder knows its recipe
