@@ -37,7 +37,7 @@ from condistill.train.log import Listener
 from condistill.train.trackers import Opening, Place
 
 FOLDER = "trackers"
-MOST_WAITING = 10_000  # lines that a tracker has not taken yet
+MOST_WAITING = 50_000  # lines that a tracker has not taken yet; a long run's log may come at once
 SECONDS_TO_FINISH = 30.0
 
 Job = Callable[[Any], None]  # what is to be done with a started tracker
