@@ -124,21 +124,13 @@ def distill(
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
     settings = _settings(teacher, students, opened, method, wanted)
     with alone(out), tracked(wanted.trackers, Path(out), arms, settings=settings) as tracking:
-        done = train(
-            teacher,
-            arms,
-            opened,
-            method=method,
-            options=wanted,
-            accelerator=accelerator,
-            network=asked_network(teacher, wanted),
-            settings=settings,
-            folder=Path(out),
-            progress=progress,
-            validation=validation_of(
-                teacher, arms, opened, method=method, options=wanted, folder=Path(out), tracking=tracking
-            ),
+        looked_at = validation_of(
+            teacher, arms, opened, method=method, options=wanted, folder=Path(out), tracking=tracking
         )
+        done = train(
+            teacher, arms, opened, method=method, options=wanted, accelerator=accelerator, settings=settings,
+            network=asked_network(teacher, wanted), folder=Path(out), progress=progress, validation=looked_at,
+        )  # fmt: skip
         _save(arms, done, wanted, accelerator, Path(out))
     return Result(student=students[0], students=tuple(students), folder=Path(out), steps=done.steps)
 
