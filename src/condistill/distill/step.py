@@ -40,7 +40,7 @@ from condistill.maths.draws import normal, uniforms
 from condistill.maths.noise_path import NoisePath
 from condistill.maths.p_random import PRandom
 from condistill.maths.randomise import Key, Randomised, randomise
-from condistill.teacher.calling import scored
+from condistill.teacher.calling import precision_of, scored
 from condistill.teacher.condition import Condition
 from condistill.teacher.taps import taps
 
@@ -192,7 +192,7 @@ def _compared(
 
 
 def _answer(teacher: Any, network: nn.Module, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
-    asked = teacher.arguments(x_t, t, condition, dtype=next(network.parameters()).dtype)
+    asked = teacher.arguments(x_t, t, condition, dtype=precision_of(network))
     return teacher.prediction(network(**asked))
 
 

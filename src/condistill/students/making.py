@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import nn
+
 from condistill.errors import UserError
+from condistill.students.carried import carry_over
 from condistill.students.plan import StudentPlan
 from condistill.students.planning import DoesNotRun, build, make_plan
+from condistill.students.precision import answer_as_asked
 from condistill.students.scoring import resolved
 from condistill.students.upstream import upstream_plans, with_parts
+from condistill.teacher.adapters import adapted, as_called
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.running import networks
 
@@ -32,6 +38,11 @@ def student_of(
     if isinstance(spec, StudentPlan):
         return made(teacher, spec, seed=seed)
     network = teacher.network
+    if not hasattr(network, "config") or not hasattr(type(network), "from_config"):
+        raise UserError(
+            f"{type(network).__name__} has no config that says how it is built, so it cannot be cut, nor saved and "
+            "loaded; make it a diffusers ModelMixin and ConfigMixin, with @register_to_config on its __init__"
+        )
     about = (network.config, type(network), resolved(spec, teacher, cache))
     inputs: dict[str, Any] | None = None
     try:
@@ -60,13 +71,25 @@ def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
         own = parts[name].get_submodule(inner)
         cut.setdefault(name, {})[inner] = build(one, own).to(next(own.parameters()).dtype)
     above = {name: with_parts(parts[name], its) for name, its in cut.items()}
-    student = teacher.with_network(build(plan, teacher.network, seed=seed), plan=plan, upstream=above)
+    student = teacher.with_network(_network(teacher, plan, seed=seed), plan=plan, upstream=above)
     if not plan.fed_anew:
         return student
     known = student.calibration
     keys = known.keys if known.keys_given else None
     own = calibrate(student.pipeline, student.component, known.given, keys=keys, small_first=known.is_small)
     return type(teacher)(student.pipeline, student.component, own, plan=plan)
+
+
+def _network(teacher: Teacher, plan: StudentPlan, *, seed: int) -> nn.Module:
+    """The student's network, as a pipeline can use it that its teacher is in."""
+    theirs = teacher.network
+    called = teacher.example() if teacher.is_calibrated and adapted(theirs) else None
+    with as_called(theirs, called):
+        network = build(plan, theirs, seed=seed)
+    carry_over(plan, theirs, network)
+    if any(one.is_floating_point() and one.dtype != torch.float32 for one in theirs.parameters()):
+        answer_as_asked(network)
+    return network
 
 
 def _fed_anew(
@@ -89,4 +112,4 @@ def _fed_anew(
         plan = make_plan(*about, init=init, inputs=inputs, own_inputs=student.example(), network=network)
     except _NO_RUN as again:
         raise error from again
-    return student.with_network(build(plan, network, seed=seed), plan=replace(plan, **new))
+    return student.with_network(_network(teacher, plan, seed=seed), plan=replace(plan, **new))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from condistill.errors import UserError, unknown_name
-from condistill.students.adapters import plain_state
 from condistill.students.depth import cut_depth
 from condistill.students.importance import by_weight
 from condistill.students.inherit import counterparts, origins, taken, unet_choice
@@ -23,6 +22,7 @@ from condistill.students.taps import blind_pairs, block_pairs, tap_pairs
 from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.unet_layers import kept_layers
 from condistill.students.width import narrow_unet
+from condistill.teacher.adapters import plain_state
 
 Inputs = Mapping[str, Any] | None
 NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; +mid keeps it"
@@ -179,7 +179,10 @@ def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn
             if origin.source is None:
                 continue
             if origin.source not in state:
-                raise UserError(f"the teacher has no tensor {origin.source!r}: this plan was made for another network")
+                raise UserError(
+                    f"the teacher has no tensor {origin.source!r}: this plan was made for another network, or layers "
+                    "of this one were exchanged after it was made (quantised); give it as it was loaded"
+                )
             value = taken(state[origin.source], origin)
             if value.shape != own[name].shape:
                 raise UserError(

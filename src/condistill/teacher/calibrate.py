@@ -29,7 +29,7 @@ from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, NotRun, Runner, experts, not_run, samplers, unheard
+from condistill.teacher.running import STEPS, NotRun, Runner, experts, is_by_pipeline, not_run, samplers, unheard
 from condistill.teacher.steps import calls_at, check_one_network, check_one_way
 from condistill.teacher.timing import time_maps
 
@@ -74,7 +74,12 @@ def calibrate(
         own = {name: value for name, value in runner.call.items() if name != STEPS}
         runner, some, filled = reached(replace(runner, call=own), given, small_first=small_first)
     some = _same_negative(some)
-    found, switched = _first_verified(runner, some)
+    try:
+        found, switched = _first_verified(runner, some)
+    except Exception as error:
+        if is_by_pipeline(error):
+            raise not_run(runner, error) from error
+        raise
     return replace(
         found,
         given=dict(call),

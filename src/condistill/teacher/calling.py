@@ -15,6 +15,12 @@ from condistill.teacher.running import networks
 from condistill.teacher.taps import first_tensor
 
 
+def precision_of(network: torch.nn.Module) -> torch.dtype:
+    """What the network computes in: its weights' precision, or where they are only kept in 8 bits, its own word."""
+    stored = next(network.parameters()).dtype
+    return stored if stored.itemsize > 1 else getattr(network, "dtype", stored)
+
+
 def call_arguments(
     found: Calibration, pipeline: Any, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype
 ) -> dict[str, Any]:
@@ -42,7 +48,7 @@ def call_arguments(
 
 def _answers(found: Calibration, name: str, module: torch.nn.Module, leaves: Leaves) -> Leaves:
     """The denoiser's arguments that the upstream network `name` computes."""
-    dtype = next(module.parameters()).dtype
+    dtype = precision_of(module)
     own = {path: value for path, value in leaves.items() if path.startswith(f"{name}:")}
     arguments = rebuild(found.templates[name], _cast(own, dtype, found.times), f"{name}:", found.lists)
     with torch.no_grad():

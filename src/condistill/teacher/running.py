@@ -116,6 +116,7 @@ class Runner:
                         name = type(pipeline).__name__
                         raise UserError(f"{name} cannot read the keys ({error}); its folder may be damaged") from error
                     if not is_done:
+                        error.add_note(_BY_PIPELINE)
                         raise
         return recording
 
@@ -134,6 +135,14 @@ def _with_tuples(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) ->
 
 class NotRun(UserError):
     """The pipeline cannot be recorded with the call at hand; with other arguments it may be."""
+
+
+_BY_PIPELINE = "raised by the pipeline itself, while condistill watched it"
+
+
+def is_by_pipeline(error: Exception) -> bool:
+    """Whether the pipeline raised it on its arguments, and nothing of ours did."""
+    return _BY_PIPELINE in getattr(error, "__notes__", ()) and not isinstance(error, UserError)
 
 
 def not_run(runner: Runner, error: Exception) -> NotRun:
@@ -211,10 +220,16 @@ def uncompiled(pipeline: Any) -> Any:
     """The pipeline with the networks that torch.compile has wrapped as they were: they are watched, not sped up.
 
     Raises:
-        UserError: weights are somewhere else until a network is called, so it can be neither copied nor cut.
+        UserError: weights are somewhere else until a network is called, so it can be neither copied nor cut; or a
+            network answers with what it computed in an earlier step.
     """
     parts = networks(pipeline)
     for name, part in parts.items():
+        if getattr(part, "is_cache_enabled", False):
+            raise UserError(
+                f"{name} reuses what it computed in earlier steps (enable_cache), so one call does not say what it "
+                f"predicts; call pipe.{name}.disable_cache() before"
+            )
         if any(weight.is_meta for weight in part.parameters()):
             raise UserError(
                 f"the weights of {name} are offloaded; give a pipeline without enable_sequential_cpu_offload or "

@@ -23,7 +23,7 @@ from condistill.maths.randomise import Key
 from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
-from condistill.teacher.calling import call_arguments, prediction, stacked_rows
+from condistill.teacher.calling import call_arguments, precision_of, prediction, stacked_rows
 from condistill.teacher.checking import check_call, check_sample
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
@@ -239,7 +239,7 @@ class Teacher:
         self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
     ) -> dict[str, Any]:
         """The denoiser's keyword arguments for x_t (b, *latent) at the scheduler's times t (b,), in `dtype`."""
-        dtype = dtype or next(self.network.parameters()).dtype
+        dtype = dtype or precision_of(self.network)
         return call_arguments(self.calibration, self.pipeline, x_t, t, condition, dtype=dtype)
 
     def prediction(self, output: Any) -> Tensor:
