@@ -108,7 +108,12 @@ def test_weights_that_are_only_kept_in_8_bits_are_computed_with_in_more() -> Non
 def test_calls_that_fit_no_recording_are_refused_in_a_line(tmp_path: Path) -> None:
     teacher = small(tiny.sd())
     with pytest.raises(UserError, match="cannot say callback_on_step_end"):
-        generate(teacher, ["a"], out=tmp_path / "D", call={**STEPS, "callback_on_step_end": print})
+        generate(
+            teacher,
+            ["a"],
+            out=tmp_path / "D",
+            call={**STEPS, "callback_on_step_end": lambda pipe, step, t, given: given},
+        )
     with pytest.raises(UserError, match=r"could not be run with example keys .*batch size 2"):
         teacher.with_call({**SIZE, "negative_prompt": ["bad", "bad"]})
 
@@ -153,3 +158,19 @@ def test_a_pipeline_of_ones_own_is_a_teacher_and_says_what_its_student_lacks() -
     assert teacher.sample(["a fox"], seed=0, call={"num_inference_steps": 2}).images is not None
     with pytest.raises(UserError, match="Painter has no config that says how it is built"):
         teacher.student("depth=0.5")
+
+
+def test_a_student_that_was_cut_before_its_pipeline_could_be_called_is_fitted(tmp_path: Path) -> None:
+    case = catalogue()["stable-audio-3-audio"]
+    teacher = Teacher.from_pipeline(case.build(), case.component)
+    student = teacher.student(case.student)
+    assert not teacher.is_calibrated and student.plan is not None and not student.plan.inputs_given
+    network, cache = student.network, battery.made_cache(teacher, case, tmp_path / "D")
+    result = battery.distilled(teacher, student, case, cache, tmp_path / "run", steps=1)
+    assert result.student.network is network and student.is_calibrated and student.plan.inputs_given
+    assert student.plan.taps
+
+
+def test_what_is_no_pipeline_is_no_teacher() -> None:
+    with pytest.raises(UserError, match="got str where a diffusers pipeline was wanted"):
+        Teacher.from_pipeline("emoji")

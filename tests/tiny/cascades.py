@@ -131,9 +131,9 @@ def first_combined(kind: str, **changes: Any) -> Any:
 
 
 def shape_parts() -> dict[str, Any]:
-    """Shap-E: a transformer of 4 blocks over 8 tokens, which are the weights of a scene; and what draws it."""
+    """Shap-E: a transformer of 4 blocks over 32 tokens, which are the weights of a scene; and what draws it."""
     network = prior_network(
-        num_embeddings=8,
+        num_embeddings=32,
         additional_embeddings=0,
         embedding_proj_dim=16,
         clip_embed_dim=32,

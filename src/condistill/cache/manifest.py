@@ -83,11 +83,18 @@ class Manifest:
         return manifest
 
     def check(self, where: str = "the manifest") -> None:
-        """Nothing, if its numbers can be those of a cache.
+        """Nothing, if its numbers can be those of a cache, and its call can be written down.
 
         Raises:
             UserError: they cannot.
         """
+        for name, value in self.call.items():
+            try:
+                plain(value)
+            except TypeError as error:  # of a callback or a generator: a cache that is gone on with would lack it
+                raise UserError(
+                    f"{where} cannot say {name} of the call: {error}; leave it out (seed= decides the random numbers)"
+                ) from error
         counts = {"num_items": self.num_items, "shard_items": self.shard_items}
         counts |= {f"latent_shape[{k}]": size for k, size in enumerate(self.latent_shape)}
         for name, value in counts.items():

@@ -101,7 +101,7 @@ def errors(
             x_t = teacher.noise_path.add_noise(x0[rows], eps, t).to(teacher.device)
             # keys of different length that cannot be given together are given one length after the other
             for group in conditions[""].groups():
-                some = np.arange(len(numbers))[group]
+                some = torch.arange(len(numbers))[group].numpy()
                 with taps(teacher.network, names) as t_k:
                     wanted = teacher.predict(x_t[some], t[some].to(teacher.device), conditions[""].rows(group))
                 for name, student in students.items():

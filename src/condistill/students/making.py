@@ -80,6 +80,31 @@ def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
     return type(teacher)(student.pipeline, student.component, own, plan=plan)
 
 
+def fit(teacher: Teacher, student: Teacher) -> None:
+    """Plans a student anew that was cut before its pipeline could be called, now that its teacher was; in place.
+
+    Its network stays the one that it is. Its taps follow from a pass on recorded arguments, and what stands upstream of
+    it (a ControlNet) is cut along.
+
+    Raises:
+        UserError: with what its pipeline gives it, another network would have been cut.
+    """
+    plan = student.plan
+    if plan is None or student.is_calibrated or not teacher.is_calibrated:
+        return
+    again = teacher.student(plan.spec, init=plan.init)
+    if again.plan is None or again.plan.config != plan.config:
+        raise UserError(
+            f"the student ({plan.spec}) was cut before its pipeline was ever called, and does not fit what it is "
+            "given; make it from a teacher that was called: Teacher.from_pipeline(pipe, call=...).student(SPEC)"
+        )
+    names = {path.partition(".")[0] for path in again.plan.upstream}
+    student.pipeline.register_modules(**{name: getattr(again.pipeline, name) for name in names})
+    known = again.calibration
+    own = replace(known, runner=replace(known.runner, pipeline=student.pipeline))
+    type(student).__init__(student, student.pipeline, student.component, own, plan=again.plan)
+
+
 def _network(teacher: Teacher, plan: StudentPlan, *, seed: int) -> nn.Module:
     """The student's network, as a pipeline can use it that its teacher is in."""
     theirs = teacher.network

@@ -188,6 +188,10 @@ def check_samplers(pipeline: Any) -> None:
     Raises:
         UserError: there is none; the message is about the first.
     """
+    if not hasattr(pipeline, "config") or not callable(pipeline):
+        raise UserError(
+            f"got {type(pipeline).__name__} where a diffusers pipeline was wanted; Teacher.load reads a folder"
+        )
     found = samplers(pipeline)
     if not found:
         raise UserError(f"{type(pipeline).__name__} has no scheduler, so no denoising loop; it is no diffusion teacher")

@@ -25,6 +25,7 @@ from condistill.files import atomic_folder
 from condistill.lock import alone
 from condistill.maths.p_random import describe
 from condistill.maths.p_random import p_random as p_random_of
+from condistill.students.making import fit
 from condistill.students.meta import clean
 from condistill.teacher.cutting import report_cut
 from condistill.train.arm import Arm, arms_of, log_names
@@ -105,7 +106,7 @@ def distill(
     opened: Cache = Cache.open(cache) if isinstance(cache, str | Path) else cache
     _refuse_other_teacher(teacher, opened)
     teacher = teacher.with_call(opened.manifest.call, opened.keys)
-    _refuse_misfits(teacher, students, weights)
+    _fit_students(teacher, students, weights)
     wanted = _with_null(wanted, teacher, is_asked="p_null" in options)
     log = Path(out) / log_names(students)[0]
     method = Method(
@@ -194,7 +195,7 @@ def _weights(given: Mapping[str, Any]) -> LossWeights:
     return LossWeights(**given)
 
 
-def _refuse_misfits(teacher: Any, students: Sequence[Any], weights: LossWeights) -> None:
+def _fit_students(teacher: Any, students: Sequence[Any], weights: LossWeights) -> None:
     if weights.guidance != 1.0 and teacher.null_key is None:
         raise UserError(
             f"got loss.guidance={weights.guidance:g}, but this teacher has no null condition to guide away from; leave "
@@ -214,6 +215,7 @@ def _refuse_misfits(teacher: Any, students: Sequence[Any], weights: LossWeights)
                 f"the student ({type(student.network).__name__}) is not one of this teacher ({type(network).__name__}) "
                 "and its size; make it with teacher.student(SPEC)"
             )
+        fit(teacher, student)
 
 
 def _refuse_other_teacher(teacher: Any, cache: Cache) -> None:

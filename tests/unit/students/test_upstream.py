@@ -12,6 +12,7 @@ from condistill.distill import Method, Pupil, distillation_step, draw
 from condistill.errors import UserError
 from condistill.maths.draws import numbers
 from condistill.maths.p_random import p_random
+from condistill.students.making import fit
 from tests.tiny.control import CASES
 
 STEERED = next(case for case in CASES if case.name == "sd-controlnet")
@@ -58,10 +59,12 @@ def test_a_step_asks_the_student_as_its_own_pipeline_does(teacher: Teacher, tmp_
     torch.testing.assert_close(terms.output, (answers[0] - answers[1]).square().flatten(1).mean(1))
 
 
-def test_each_of_two_controlnets_is_cut() -> None:
+def test_each_of_two_controlnets_is_cut_also_along_with_a_student_that_was_made_before_any_call() -> None:
     two = next(case for case in CASES if case.name == "sd-controlnet-two")
     teacher = Teacher.from_pipeline(two.build(), call=two.call())
-    student = teacher.student("b-base")
+    student = Teacher.from_pipeline(two.build()).student("b-base")
+    assert not student.is_calibrated and not student.plan.upstream  # type: ignore[union-attr]
+    fit(teacher, student)
     assert set(student.plan.upstream) == {"controlnet.nets.0", "controlnet.nets.1"}  # type: ignore[union-attr]
     nets = zip(teacher.pipeline.controlnet.nets, student.pipeline.controlnet.nets, strict=True)
     for before, after in nets:
