@@ -171,6 +171,12 @@ def test_a_student_that_was_cut_before_its_pipeline_could_be_called_is_fitted(tm
     assert student.plan.taps
 
 
+def test_a_network_that_does_not_run_at_the_recorded_size_says_whose_size_to_give() -> None:
+    teacher = Teacher.from_pipeline(catalogue()["latte"].build())
+    with pytest.raises(UserError, match=r"does not run at this size .* say the pipeline's own size"):
+        asked(teacher)
+
+
 def test_what_is_no_pipeline_is_no_teacher() -> None:
     with pytest.raises(UserError, match="got str where a diffusers pipeline was wanted"):
         Teacher.from_pipeline("emoji")

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condistill.errors import UserError, brief
+from condistill.memory import is_out_of_memory
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.condition import Condition
 from condistill.teacher.leaves import Leaves, flatten, rebuild
@@ -63,6 +65,23 @@ def _cast(leaves: Leaves, dtype: torch.dtype, times: Mapping[str, Any]) -> Leave
         return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     return {path: value if path in times else cast(value) for path, value in leaves.items()}
+
+
+def answered(network: torch.nn.Module, arguments: Mapping[str, Any]) -> Any:
+    """The network's answer.
+
+    Raises:
+        UserError: it does not run on arguments of this size: a recording needs none of its answers.
+    """
+    try:
+        return network(**arguments)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{type(network).__name__} does not run at this size ({brief(error)}); give x_t in latent_shape, and where "
+            "that does not help, say the pipeline's own size: Teacher.from_pipeline(pipe, call=...)"
+        ) from error
 
 
 def prediction(found: Calibration, output: Any) -> Tensor:

@@ -23,7 +23,7 @@ from condistill.maths.randomise import Key
 from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
-from condistill.teacher.calling import call_arguments, precision_of, prediction, stacked_rows
+from condistill.teacher.calling import answered, call_arguments, precision_of, prediction, stacked_rows
 from condistill.teacher.checking import check_call, check_sample
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
@@ -256,8 +256,8 @@ class Teacher:
             t: (b,) times of the scheduler.
             condition: from `encode`.
         """
-        calls = [self.arguments(x_t[k], t[k], condition.rows(k)) for k in condition.groups()]
-        return in_order([self.prediction(self.network(**call)) for call in calls], condition.groups())
+        answers = [answered(self.network, self.arguments(x_t[k], t[k], condition.rows(k))) for k in condition.groups()]
+        return in_order([self.prediction(one) for one in answers], condition.groups())
 
     def sample(
         self,
