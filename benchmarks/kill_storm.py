@@ -228,7 +228,7 @@ def main() -> None:
     print(f"undisturbed: {time.monotonic() - start:.0f} s", flush=True)
     number = 0
     while storm.counts["SIGKILL"] < given.kills:
-        name = ("run", "ablate", "run", "evaluate")[number % 4]
+        name = ("run", "evaluate", "ablate")[number % 3]
         out = folder / f"round-{number}"
         for argv in made[name](out):
             storm.until_done(argv)

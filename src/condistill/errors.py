@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 MAX_CHARACTERS = 1000  # of a message; what is quoted may be a line of a megabyte
 
@@ -43,6 +44,24 @@ def brief(error: BaseException) -> str:
     ('a b', 'KeyError')
     """
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+@contextlib.contextmanager
+def panics_said(what: str) -> Iterator[None]:
+    """A block in which a library written in Rust may give up: its panic, which is no Exception, is one clear error.
+
+    Args:
+        what: what is wrong then, as far as can be told.
+
+    Raises:
+        UserError: it gave up.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # each library has a class of its own (pyo3_runtime)
+            raise
+        raise UserError(f"{what}: a library gave up on it ({brief(error)}); restore the files from a copy") from error
 
 
 def _shortened(text: str) -> str:

@@ -15,7 +15,7 @@ from typer.exceptions import Exit, TyperException
 
 from condistill.cli.app import build, verb_names
 from condistill.cli.stopping import Stopped
-from condistill.errors import Remark, UserError, nearest, one_line
+from condistill.errors import Remark, UserError, nearest, one_line, panics_said
 from condistill.memory import advising
 from condistill.stopping import interrupting
 
@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with interrupting() as asked:
             try:
-                with advising("ask for less at once: a smaller batch, fewer items or a smaller size"):
+                with (
+                    advising("ask for less at once: a smaller batch, fewer items or a smaller size"),
+                    panics_said("damaged files, most likely of a tokenizer"),
+                ):
                     return _run(list(sys.argv[1:] if argv is None else argv))
             except Exception as error:
                 if asked.is_set() and not isinstance(error, Stopped):
@@ -76,6 +79,10 @@ def _run(argv: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    if code == STOPPED:
+        # an interruption that fell into a library's exec of a text would end a process started by -m with SIGINT in
+        # place of this code (CPython 3.11, unhandled_keyboard_interrupt); the next exec of a text forgets it
+        exec("")
     with contextlib.suppress(OSError, ValueError):
         print(f"condistill: {'' if code == STOPPED else 'error: '}{' '.join(message.split())}", file=sys.stderr)
     return code

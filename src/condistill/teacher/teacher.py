@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, panics_said
 from condistill.maths.noise_path import NoisePath, between, noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.answers import answer_sign
@@ -115,6 +115,7 @@ class Teacher:
         return cls(pipeline, component, found)
 
     @classmethod
+    @panics_said("a pipeline whose tokenizer or weights do not work")
     def load(
         cls,
         name: str | Path,
@@ -127,13 +128,12 @@ class Teacher:
         """The teacher in a pipeline folder, an embedded world ("emoji") or, by name, on the hub.
 
         Args:
-            name: of one of them.
-            component, call, keys: as in `from_pipeline`.
+            name: of one of them; component, call, keys as in `from_pipeline`.
             kwargs: passed to `DiffusionPipeline.from_pretrained`; `device` moves it afterwards. Only safetensors are
                 read unless `use_safetensors=False` is given.
 
         Raises:
-            UserError: no such folder, no pipeline in it, pickled weights.
+            UserError: no such folder, no pipeline in it, pickled weights, a tokenizer that does not work.
         """
         from condistill.teacher.loading import load_pipeline
 

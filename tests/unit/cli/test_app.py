@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,19 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"{sys.executable} -m condistill.cli ls | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_stopped_within_an_exec_it_still_ends_with_its_own_code(tmp_path: Path) -> None:
+    """As where a signal falls into the making of a dataclass; CPython then ends a -m by SIGINT if nothing is done."""
+    lines = (
+        "import importlib, sys",
+        "main = importlib.import_module('condistill.cli.main')",
+        "main._run = lambda argv: exec('raise KeyboardInterrupt')",
+        "sys.exit(main.main([]))",
+    )
+    (tmp_path / "stopped.py").write_text("\n".join(lines))
+    done = subprocess.run([sys.executable, "-m", "stopped"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "condistill: stopped; everything written before is kept\n")
 
 
 def test_the_shell_completes_verbs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,6 +97,18 @@ def test_a_folder_that_is_no_pipeline(cli: Cli, tmp_path: Path) -> None:
         assert "no such pipeline folder: ./nowhere" in cli(words[0], "./nowhere", *words[2:]).error
     assert "folder" in cli("report", "folder").error
     assert "no such" in cli("report", "nowhere").error.lower()
+
+
+def test_a_tokenizer_on_which_its_library_gives_up(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+    """A panic of a library in Rust is no Exception."""
+    shutil.copytree(pipeline, tmp_path / "sd")
+    file = tmp_path / "sd" / "tokenizer" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 2**63}))
+    (tmp_path / "p.txt").write_text("a cat\n")
+    said = cli("sample", "./sd", "--prompts", "p.txt", "--out", "o")  # the library writes lines of its own before
+    last = said.err.strip().splitlines()[-1]
+    assert said.code == 2 and last.startswith("condistill: error: ") and "tokenizer" in last
+    assert last.endswith("a library gave up on it (capacity overflow); restore the files from a copy")
 
 
 def test_a_run_folder_of_another_recipe(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
