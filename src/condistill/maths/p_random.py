@@ -12,6 +12,7 @@ tensor([0.0067, 1.0000])
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -209,20 +210,32 @@ def _made(name: str, options: Mapping[str, Any] | str) -> PRandom:
     if name not in _NAMED:
         raise unknown_name("p_random", name, [*_NAMED, *_FIXED])
     kind = _NAMED[name]
-    fields = [field.name for field in dataclasses.fields(kind)]
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
     if isinstance(options, str):
         if not fields:
             raise UserError(f"p_random {name!r} takes no parameter, got {options!r}")
-        options = {fields[0]: options.split(",") if name == "tabulated" else options}
+        options = {next(iter(fields)): options.split(",") if name == "tabulated" else options}
     for key in options:
         if key not in fields:
             raise unknown_name(f"parameter of p_random {name!r}", key, fields)
     try:
-        return kind(**{key: _numbers(value) for key, value in options.items()})
-    except (TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"p_random {name!r}: parameters must be numbers, got {dict(options)}") from error
+        numbers = {key: _numbers(value) for key, value in options.items()}
+        is_fit = all(isinstance(value, tuple) == isinstance(fields[key], tuple) for key, value in numbers.items())
+        if is_fit and all(map(math.isfinite, (one for value in numbers.values() for one in _listed(value)))):
+            return kind(**numbers)
+    except UserError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _no_numbers(name, options) from error
+    raise _no_numbers(name, options)
+
+
+def _no_numbers(name: str, options: Mapping[str, Any] | str) -> UserError:
+    return UserError(f"p_random {name!r}: parameters must be numbers, got {options}")
+
+
+def _listed(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _numbers(value: Any) -> float | tuple[float, ...]:
@@ -241,7 +254,7 @@ def _imported(name: str, options: Mapping[str, Any]) -> PRandom:
         raise UserError(f"p_random {name!r} is a class without __call__(u); give one that is a function of u")
     try:
         return make(**{key: _numbers(value) for key, value in options.items()})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"p_random {name!r} does not take {dict(options)} ({error}); give numbers that it takes"
         ) from error
