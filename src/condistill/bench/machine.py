@@ -53,9 +53,9 @@ def peak_mib(work: Callable[[], Any], device: torch.device) -> float | None:
     if not (os.access(reset, os.W_OK) and status.exists()):
         work()
         return None
-    reset.write_text("5")  # proc(5): resets the peak of the resident set
+    reset.write_text("5", encoding="ascii")  # proc(5): resets the peak of the resident set
     work()
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
@@ -67,6 +67,6 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def _processor() -> str:
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     found = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     return next(found, platform.processor() or platform.machine())
