@@ -132,7 +132,7 @@ class Follower:
     def _save(self) -> None:
         temporary = beside(self._file)
         temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(self._told.__dict__))
+        temporary.write_text(json.dumps(self._told.__dict__), encoding="utf-8")
         os.replace(temporary, self._file)  # not synchronised: after a power cut a few points may come twice
 
     def close(self, *, until: float) -> None:
