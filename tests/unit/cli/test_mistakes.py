@@ -81,7 +81,7 @@ def test_no_such_recipe(cli: Cli, tmp_path: Path) -> None:
     assert "latin.yaml:1: not UTF-8" in cli("run", "latin.yaml").error
     assert "override 'train.steps' is not key=value" in cli("run", "emoji", "train.steps").error
     assert "unknown key 'stepz' in train (did you mean 'steps'?)" in cli("run", "emoji", "train.stepz=3").error
-    said = cli("validate", "emoji", "train.trackers=[tensorbord]").error
+    said = cli("run", "emoji", "train.trackers=[tensorbord]").error
     assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in said
 
 
