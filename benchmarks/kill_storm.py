@@ -139,7 +139,8 @@ def contents(folder: Path) -> dict[str, Any]:
     older = {step for all_of in folder.rglob("checkpoints") for step in sorted(all_of.glob("step-*"))[:-1]}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_dir() or path.name in UNCOMPARED or older & set(path.parents):
+        shown = "trackers" in path.relative_to(folder).parts  # what trackers keep has names and times of its own
+        if path.is_dir() or shown or path.name in UNCOMPARED or older & set(path.parents):
             continue
         if path.name == "log.jsonl":
             found[name] = [_unclocked(json.loads(line)) for line in path.read_text("utf-8").splitlines()]

@@ -61,7 +61,6 @@ def calibrate(
     Raises:
         UserError: something could not be established; the message says what and what to pass.
     """
-    _check_once(call)
     runner = Runner(pipeline, component, {**_few_steps(pipeline, component), **call}, upstream=None)
     runner.network.eval()
     given = [tuple(keys)] if keys else None
@@ -89,19 +88,6 @@ def calibrate(
         is_small=small_first and bool(set(SIZES) & set(filled)),
         time_range=_time_range(found.runner, some),
     )
-
-
-def _check_once(call: Mapping[str, Any]) -> None:
-    """Nothing, if the pipeline is to make one sample for each key.
-
-    Raises:
-        UserError: it is to make several.
-    """
-    for name, value in call.items():
-        if name.endswith("_per_prompt") and value not in (None, 1):
-            raise UserError(
-                f"{name}={value!r} makes several samples of one key; leave it out and give the key as often"
-            )
 
 
 def _same_negative(keys: Keys) -> Keys:

@@ -10,7 +10,6 @@ from condistill.errors import UserError, nearest, unknown_name
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_arguments, parameters_of
 
-_PER_PROMPT = {"num_images_per_prompt", "num_videos_per_prompt", "num_waveforms_per_prompt"}
 OUTPUTS = ("latent", "np", "both")
 
 
@@ -28,9 +27,9 @@ def check_call(pipeline: Any, call: Mapping[str, Any] | None) -> None:
     for one in call:
         if one not in known and not (is_open and nearest(one, known) is None):
             raise unknown_name(f"argument of {name}", one, known)
-    for one in _PER_PROMPT & set(call):
-        if call[one] not in (None, 1):
-            raise UserError(f"got {one}={call[one]!r}; each key gets one sample: repeat keys to get more")
+    for one, value in call.items():
+        if one.endswith("_per_prompt") and value not in (None, 1):
+            raise UserError(f"{one}={value!r} makes several samples of one key; leave it out and give the key as often")
 
 
 def check_sample(

@@ -188,7 +188,7 @@ def check_samplers(pipeline: Any) -> None:
     Raises:
         UserError: there is none; the message is about the first.
     """
-    if not hasattr(pipeline, "config") or not callable(pipeline):
+    if not hasattr(pipeline, "config"):
         raise UserError(
             f"got {type(pipeline).__name__} where a diffusers pipeline was wanted; Teacher.load reads a folder"
         )

@@ -216,7 +216,7 @@ def test_keys_of_the_wrong_kind_are_named() -> None:
         (["a fox"], {"num_inference_steps": 0}, "could not sample with num_inference_steps=0"),
         (["a fox"], {"num_inference_steps": "two"}, "could not sample with num_inference_steps='two'"),
         (["a fox"], {"prompt": "a dog"}, "call says 'prompt', which the keys say as well"),
-        (["a fox"], {"num_images_per_prompt": 2}, "each key gets one sample"),
+        (["a fox"], {"num_images_per_prompt": 2}, "makes several samples of one key"),
         ([], {}, "sample got no keys"),
     ],
 )
