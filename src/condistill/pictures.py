@@ -80,6 +80,11 @@ def drawn(call: Mapping[str, Any], seed: int, number: int) -> dict[str, Any]:
     return {name: v.drawn(seed, number) if isinstance(v, Pictures) else v for name, v in call.items()}
 
 
+def first(call: Mapping[str, Any]) -> dict[str, Any]:
+    """The call with the first picture of each: what is at hand wherever D is."""
+    return {name: value[0] if isinstance(value, Pictures) else value for name, value in call.items()}
+
+
 def of_recipe(call: Mapping[str, Any]) -> dict[str, Any]:
     """The call of a recipe, in which `{pictures: FOLDER}` stands for the pictures of a folder.
 

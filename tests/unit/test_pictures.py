@@ -70,7 +70,9 @@ def test_d_holds_what_belongs_to_each_item_and_is_trained_on(
     again = generate(inpainting, PROMPTS, call=call_of(folders), num_items=6, out=tmp_path / "D", progress=False)
     assert again.manifest.id == cache.manifest.id
     student = inpainting.student("b-base")
-    distill(inpainting, student, again, steps=2, batch=2, log_every=1, out=tmp_path / "run", progress=False)
+    options = {"steps": 2, "batch": 2, "log_every": 1, "validate_every": 2}
+    distill(inpainting, student, again, out=tmp_path / "run", progress=False, **options)
+    assert (tmp_path / "run/validation/step-000002.png").is_file()
     losses = [row["loss"] for row in Log(tmp_path / "run/log.jsonl").rows() if isinstance(row.get("loss"), float)]
     assert len(losses) == 2 and np.isfinite(losses).all()
 

@@ -15,7 +15,7 @@ from condistill.cache.values import plain
 from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
-from condistill.pictures import Pictures
+from condistill.pictures import first
 
 # of different lengths, so that attention masks differ as well; quoted words have an encoder of their own in places;
 # their sums of letters differ by primes: a pipeline that hashes them (the exact world's does) takes none for another
@@ -61,8 +61,7 @@ def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
 
 def recording_call(call: Mapping[str, Any] | None) -> dict[str, Any]:
     """The call without what matters to sampling alone; of pictures of which each sample has its own, the first ones."""
-    kept = {name: value for name, value in (call or {}).items() if name not in _OF_SAMPLING}
-    return {name: value[0] if isinstance(value, Pictures) else value for name, value in kept.items()}
+    return first({name: value for name, value in (call or {}).items() if name not in _OF_SAMPLING})
 
 
 def key_arguments(pipeline: Any, keys: Sequence[Key], *, single: bool = False) -> dict[str, Any]:

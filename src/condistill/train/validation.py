@@ -29,6 +29,7 @@ from condistill.files import atomic, read_json, write_atomic, write_json
 from condistill.maths.draws import integers, numbers, permuted
 from condistill.maths.randomise import Key
 from condistill.memory import room_made
+from condistill.pictures import first
 from condistill.reading import listed, mapping, text, whole
 from condistill.teacher.keys import parameters_of
 from condistill.train.arm import Arm
@@ -82,7 +83,7 @@ class Validation:
     ):  # fmt: skip
         assert options.validate_every
         self._teacher, self._arms, self._options, self._tracking = teacher, arms, options, tracking
-        self._folder, self._call = folder / FOLDER, dict(cache.manifest.call)
+        self._folder, self._call = folder / FOLDER, first(cache.manifest.call)
         self._groups = groups_of(options.validate_prompts, cache, method)
         self._keys = [key for keys in self._groups.values() for key in keys]
         self._seeds = [int(n) for n in integers(options.seed, "validate", numbers(0, len(self._keys)), 2**31)]
