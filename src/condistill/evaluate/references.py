@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -119,13 +120,17 @@ def _read(path: Path) -> Reference | dict[str, Reference]:
     return {group: _of_images(images) for group, images in scaled.items()}
 
 
+# whatever numpy and zipfile raise on a damaged archive; a RuntimeError where it is encrypted or of a later kind
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"no such reference file: {path}") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise UserError(f"{path} is no .npz archive of images ({error}); write one with numpy.savez") from error
 
 

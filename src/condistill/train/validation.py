@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from condistill import processes
 from condistill.cache import Cache
 from condistill.distill.step import Method, bare
 from condistill.errors import Remark, UserError, brief
+from condistill.evaluate.references import UNREADABLE
 from condistill.evaluate.sheets import Sheet, sheet, tiles
 from condistill.evaluate.sounds import sampling_rate
 from condistill.files import atomic, read_json, write_atomic, write_json
@@ -205,7 +205,7 @@ def _drawn_before(file: Path, identity: str) -> tuple[np.ndarray, int | None] | 
         with np.load(file, allow_pickle=False) as arrays:
             if str(arrays["identity"]) == identity:
                 return arrays["tiles"], int(arrays["rate"]) or None
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except UNREADABLE:
         pass
     return None
 

@@ -82,3 +82,13 @@ def test_what_is_no_reference_is_refused(tmp_path, folder):
     (folder / "broken.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="cannot be read as an image"):
         given(folder, ["a"])["a"].all_images()
+
+
+def test_an_archive_of_a_later_kind_is_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "images.npz", mu=np.zeros(2), sigma=np.eye(2))
+    content = bytearray((tmp_path / "images.npz").read_bytes())
+    at = content.rindex(b"PK\x01\x02") + 6  # the version that is needed, in the directory
+    content[at : at + 2] = (109).to_bytes(2, "little")
+    (tmp_path / "images.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"is no \.npz archive of images \(zip file version 10\.9\)"):
+        given(tmp_path / "images.npz", ["all"])
