@@ -37,13 +37,11 @@ class Pictures:
         """
         self._items: list[Any]
         if isinstance(source, str | Path):
-            folder = Path(source).expanduser()
-            self._items = sorted(path for path in _entries(folder) if path.suffix.lower() in ENDINGS)
+            self._items = list(files_in(Path(source).expanduser()))
         else:
             self._items = list(source)
         if not self._items:
-            where = source if isinstance(source, str | Path) else "the sequence"
-            raise UserError(f"{where} has no pictures; give a folder of {', '.join(ENDINGS)} files")
+            raise UserError("got no pictures; give some, or a folder of them")
         self._num, self._sha256 = num or len(self._items), sha256
 
     def __len__(self) -> int:
@@ -99,10 +97,18 @@ def says_pictures(value: Any) -> bool:
     return isinstance(value, Mapping) and list(value) == ["pictures"] and isinstance(value["pictures"], str)
 
 
-def _entries(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by name.
+
+    Raises:
+        UserError: no such folder, or there are none.
+    """
     if not folder.is_dir():
         raise UserError(f"no such folder of pictures: {folder}")
-    return list(folder.iterdir())
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
+    if not found:
+        raise UserError(f"no images in {folder}; files ending in {', '.join(ENDINGS)} are wanted")
+    return found
 
 
 def _opened(path: Path) -> Any:

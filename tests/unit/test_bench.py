@@ -60,8 +60,8 @@ def test_compiled_is_one_more_of_ours() -> None:
     assert told == {"precision": "bf16", "compile": True}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the size would run")
-def test_a_size_that_wants_a_gpu_is_refused_without_one() -> None:
+def test_a_size_that_wants_a_gpu_is_refused_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="--tiny"):
         bench("sdxl")
 

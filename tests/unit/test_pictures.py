@@ -119,5 +119,5 @@ def test_pictures_come_back_from_a_manifest_as_far_as_training_needs_them() -> N
 def test_a_folder_without_readable_pictures_is_one_line(what: str, tmp_path: Path) -> None:
     if what == "damaged":
         (tmp_path / "a.png").write_bytes(b"\x89PNG no")
-    with pytest.raises(UserError, match=r"no such folder|has no pictures|no picture that can be read"):
+    with pytest.raises(UserError, match=r"no such folder|no images in|no picture that can be read"):
         Pictures(tmp_path / "x" if what == "nothing there" else tmp_path)[0]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from condistill.errors import UserError
 from condistill.files import write_atomic
-from condistill.pictures import ENDINGS
 
 FILTER = "bicubic"  # Pillow's; as the images and statistics behind the paper's numbers were made
 
@@ -68,18 +67,6 @@ def keep(folder: Path, images: UInt8[np.ndarray, "n h w 3"], start: int) -> None
     """The images as 000000.png, 000001.png, ... in `folder`, the first one numbered `start`."""
     for number, image in enumerate(images, start):
         write_atomic(folder / f"{number:06d}.png", png(image))
-
-
-def files_in(folder: Path) -> list[Path]:
-    """The images in a folder, by name.
-
-    Raises:
-        UserError: there are none.
-    """
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ENDINGS)
-    if not found:
-        raise UserError(f"no images in {folder}; files ending in {', '.join(ENDINGS)} are wanted")
-    return found
 
 
 def read(paths: Sequence[Path], size: int | None) -> Iterator[UInt8[np.ndarray, "1 h w 3"]]:

@@ -20,6 +20,7 @@ from condistill.evaluate import pictures
 from condistill.evaluate.backbones import Backbone, looked_at
 from condistill.files import sha256
 from condistill.maths.distances import Gaussian
+from condistill.pictures import files_in
 
 STATISTICS = {"mu", "sigma"}  # what pytorch-fid writes
 
@@ -104,7 +105,7 @@ def _of_images(images: np.ndarray) -> Reference:
 
 def _read(path: Path) -> Reference | dict[str, Reference]:
     if path.is_dir():
-        files = tuple(pictures.files_in(path))
+        files = tuple(files_in(path))
         listing = "\n".join(f"{file.name} {sha256(file)}" for file in files)
         return Reference(f"{len(files)} images, sha256 {hashlib.sha256(listing.encode()).hexdigest()}", files=files)
     arrays = _arrays(path)

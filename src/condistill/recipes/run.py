@@ -27,6 +27,7 @@ from condistill.remote import is_url
 
 if TYPE_CHECKING:
     from condistill.cache import Cache
+    from condistill.corpus import Corpus
     from condistill.evaluate import Results
     from condistill.maths.randomise import Key
     from condistill.students import StudentPlan
@@ -91,6 +92,13 @@ class Run:
         self._made_anew = False  # something that the report shows
 
     @cached_property
+    def prompts(self) -> Corpus:
+        """What D is made for, in order."""
+        from condistill.corpus import corpus
+
+        return corpus(self.recipe.data.prompts)
+
+    @cached_property
     def teacher(self) -> Teacher:
         """The teacher, loaded when the first stage needs it, and recorded as D is made: of its size, by such keys."""
         return load_teacher(self.recipe, self._some_prompts())
@@ -103,7 +111,7 @@ class Run:
     def cache(self, *, repair: bool = False) -> Cache:
         """D, made as far as it is missing."""
         from condistill.cache import Cache
-        from condistill.corpus import Holdout, corpus
+        from condistill.corpus import Holdout
         from condistill.generate import generate
 
         data = self.recipe.data
@@ -111,10 +119,9 @@ class Run:
             self._say(f"D: read from {data.cache}")
             return Cache.open(str(data.cache), teacher_hash=self.teacher.hash)
         self._say(f"D: latents of {self.recipe.teacher.load} in {self.cache_folder}")
-        prompts = corpus(data.prompts)
-        if isinstance(prompts, Holdout):
-            self._say(f"prompts: {prompts.report}")
-        keys = [prompts[k] for k in range(len(prompts))]
+        if isinstance(self.prompts, Holdout):
+            self._say(f"prompts: {self.prompts.report}")
+        keys = [self.prompts[k] for k in range(len(self.prompts))]
         with alone(self.out):
             return generate(
                 self.teacher, keys, out=self.cache_folder, num_items=data.num_items, seed=data.seed,
@@ -175,9 +182,8 @@ class Run:
             if not (folder / "model_index.json").is_file():
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
         self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
-        call = of_recipe(wanted.call)
-        made = {name: load_for(folder, call, self._some_prompts()) for name, folder in students.items()}
-        models = {"teacher": self.teacher} | made
+        call, some = of_recipe(wanted.call), self._some_prompts()
+        models = {"teacher": self.teacher} | {n: load_for(folder, call, some) for n, folder in students.items()}
         for arm in self.arms:  # a folder does not say which of its features were compared with the teacher's
             models[arm.name].plan = self.plan_of(arm)
         results = evaluate(
@@ -193,10 +199,7 @@ class Run:
 
     def _some_prompts(self) -> list[Key]:
         """D's first prompts: such keys are what the teacher is recorded by."""
-        from condistill.corpus import corpus
-
-        prompts = corpus(self.recipe.data.prompts)
-        return [prompts[k] for k in range(min(3, len(prompts)))]
+        return [self.prompts[k] for k in range(min(3, len(self.prompts)))]
 
     def plan_of(self, arm: Arm) -> StudentPlan | None:
         """How the arm's student was cut; None where its features were not compared or that cannot be told without D."""

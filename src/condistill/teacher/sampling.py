@@ -125,8 +125,10 @@ def sample_once(
             return sample_once(teacher, keys, seeds, call=call, output="np")
         if isinstance(error, NotImplementedError) and _now_tiled(teacher.pipeline):
             return sample_once(teacher, keys, seeds, call=call, output=output)
+        if len(keys) == 1 and is_out_of_memory(error):
+            raise
         if len(keys) == 1:
-            raise error if is_out_of_memory(error) else _refused(teacher.pipeline, call, error) from error
+            raise _refused(teacher.pipeline, call, error) from error
         # some pipelines take several keys, but not together with one picture
         each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
         return joined(each)
