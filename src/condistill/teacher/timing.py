@@ -96,7 +96,11 @@ def time_maps(
         if path in known or all(_equal(value, call.get(path)) for call in calls[1:]):
             continue
         values = [call.get(path) for call in calls]
-        fitted = _fitted(values, times, n) or _fitted_to_noise(values, times, n, scheduler)
+        fitted = (
+            _fitted(values, times, n)
+            or _fitted_to_whole(values, times, n)
+            or _fitted_to_noise(values, times, n, scheduler)
+        )
         if fitted is None:
             raise UserError(
                 f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time "
@@ -132,6 +136,19 @@ def _fitted_to_noise(values: Sequence[Any], times: Sequence[float], n: int, sche
     path = noise_path(scheduler)
     found = _fitted(values, path.log_noise(torch.tensor(times)).tolist(), n)
     return None if found is None else replace(found, path=path)
+
+
+def _fitted_to_whole(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | None:
+    """An affine map of the times as they were before the sampler cut them to whole ones (UniPC does)."""
+    if not all(isinstance(v, Tensor) and v.is_floating_point() and v.shape == values[0].shape for v in values):
+        return None
+    rows = torch.stack([v.detach().double().cpu().flatten() for v in values])
+    changing = rows[:, int((rows.amax(dim=0) - rows.amin(dim=0)).argmax())]
+    for scale, offset in ((0.001, 0.0), (-0.001, 1.0)):
+        uncut = (changing - offset) / scale
+        if bool(((uncut - torch.tensor(times, dtype=torch.float64)).abs() <= 1.0).all()):
+            return _fitted(values, uncut.tolist(), n)
+    return None
 
 
 def _fitted(values: Sequence[Any], times: Sequence[float], n: int) -> TimeMap | None:
