@@ -47,7 +47,7 @@ CLOCKED = (
     "inputs",
     "versions",
 )
-UNCOMPARED = ("report.html", "recipe.yaml", "ablation.md")  # they show times or paths
+UNCOMPARED = ("report.html", "recipe.yaml", "ablation.md", "progress.jsonl")  # they show times or paths
 
 
 @dataclass

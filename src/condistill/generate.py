@@ -43,7 +43,7 @@ def generate(
     dtype: str = "float16",
     shard_items: int = 256,
     repair: bool = False,
-    progress: bool = True,
+    progress: bool | str | Path = True,
 ) -> Cache:
     """D in the folder `out`: latents of the teacher for `keys`, and what is bound to each.
 
@@ -61,7 +61,7 @@ def generate(
         dtype: of the stored latents.
         shard_items: items per file.
         repair: check every shard's checksum first and make the damaged ones again.
-        progress: show rate and time left.
+        progress: show rate and time left; a file is appended the same as JSON lines.
 
     Raises:
         UserError: no keys, a folder with another cache, no disk space.
@@ -137,15 +137,18 @@ def _fill(
     *,
     call: Mapping[str, Any],
     batch: int,
-    progress: bool,
+    progress: bool | str | Path,
 ) -> None:
     """Makes the shards that are missing, this process its share of them."""
     missing, total, dtype = cache.missing(), len(cache), DTYPES[cache.manifest.dtype]
     lacking = sum(plan.stop - plan.start for plan in missing)
     require_free(str(cache.folder), lacking * int(np.prod(teacher.latent_shape)) * dtype.itemsize, "D")
     processes.wait()  # nobody writes before all have seen the same shards missing
-    enabled = progress and bool(missing) and processes.is_main()
-    with Progress("making D", total, unit="images", done=total - lacking, enabled=enabled) as bar:
+    enabled = bool(progress and missing) and processes.is_main()
+    file = None if isinstance(progress, bool) else Path(progress)  # D's own folder holds D alone
+    with Progress(
+        "making D", total, unit="images", done=total - lacking, enabled=enabled, file=file, folder=str(cache.folder)
+    ) as bar:
         for plan in (missing[k] for k in processes.share(len(missing))):
             some = slice(plan.start, plan.stop)
             latents, bound = _shard(teacher, items[some], seeds[some], call, batch, bar)

@@ -1,14 +1,21 @@
-"""One progress view for everything that takes long: a live one on a terminal, a line now and then elsewhere."""
+"""One progress view for everything that takes long: a live one on a terminal, a line now and then elsewhere; and the
+same as JSON lines in a file, for programs."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
+from condistill.errors import Remark, brief
 from condistill.memory import peak_mib
+
+FILE = "progress.jsonl"  # in a run folder
 
 
 def duration(seconds: float) -> str:
@@ -31,8 +38,10 @@ class Progress:
         total: the number of units in all.
         unit: their plural name.
         done: units done before this process started; they do not count towards the rate.
-        every_seconds: the interval between lines where output is no terminal.
-        enabled: False shows nothing (other ranks, ``progress=False``).
+        every_seconds: the interval between lines, in the file and where output is no terminal.
+        enabled: False shows and writes nothing (other ranks, ``progress=False``).
+        file: is appended a JSON line at the start, now and then, and at the end; see `Lines`.
+        folder: where the work is done; it stands in those lines.
     """
 
     def __init__(
@@ -45,18 +54,22 @@ class Progress:
         every_seconds: float = 10.0,
         enabled: bool = True,
         stream: TextIO | None = None,
+        file: Path | None = None,
+        folder: str | Path = "",
     ):
         self.what, self.total, self.unit, self.done = what, total, unit, done
         self._first, self._every, self._enabled = done, every_seconds, enabled
         self._stream = stream or sys.stderr
         # a dumb terminal cannot draw over what it has drawn
         self._live = enabled and self._stream.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+        self._lines = Lines(file, {"what": what, "folder": str(folder), "unit": unit}) if enabled and file else None
         self._notes: dict[str, Any] = {}
 
     def __enter__(self) -> Progress:
-        self._start = self._shown = time.monotonic()
+        self._start = self._shown = self._written = time.monotonic()
         self._view = View(self._stream) if self._live else None
         self._show()
+        self._log("start")
         return self
 
     def advance(self, num: int = 1, **notes: Any) -> None:
@@ -71,17 +84,25 @@ class Progress:
             self._show()
             if not self._live:
                 self._write(self.line())
+        if now - self._written >= self._every:
+            self._written = now
+            self._log("progress")
 
     def line(self) -> str:
         """The line as it would be shown now."""
         share = 100 * self.done / self.total if self.total else 100.0
         speed, left = self._pace()
-        return f"{self.what}: {self.done}/{self.total} {self.unit} ({share:.0f} %)  {speed}  {left} left{self._noted()}"
+        noted = f"{self._noted()}  memory {_memory()}"
+        return f"{self.what}: {self.done}/{self.total} {self.unit} ({share:.0f} %)  {speed}  {left} left{noted}"
+
+    def _rate(self) -> float:
+        """Units in a second, of those that this process has done."""
+        elapsed = time.monotonic() - self._start
+        return (self.done - self._first) / elapsed if elapsed > 0 else 0.0
 
     def _pace(self) -> tuple[str, str]:
         """How fast, and how long still."""
-        elapsed = time.monotonic() - self._start
-        rate = (self.done - self._first) / elapsed if elapsed > 0 else 0.0
+        rate = self._rate()
         speed = f"{rate:.1f} {self.unit}/s" if rate >= 0.095 else f"{1 / rate:.0f} s/{self.unit}" if rate > 0 else "-"
         return speed, duration((self.total - self.done) / rate) if rate > 0 else "?"
 
@@ -91,21 +112,78 @@ class Progress:
     def _show(self) -> None:
         if self._view is not None:
             speed, left = self._pace()
-            noted = {**self._notes, "memory": f"{peak_mib() / 1024:.1f} GiB"}
+            noted = {**self._notes, "memory": _memory()}
             self._view.show(self.what, self.done, self.total, f"{self.unit}  {speed}  {left} left", noted)
 
     def _write(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
 
+    def _log(self, event: str) -> None:
+        if self._lines is None:
+            return
+        rate = self._rate()
+        self._lines.add(
+            event, done=self.done, total=self.total, rate=rate or None,
+            seconds_left=(self.total - self.done) / rate if rate else None,
+            seconds=time.monotonic() - self._start, memory_mib=peak_mib(), notes=self._notes,
+        )  # fmt: skip
+
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self._enabled:
             return
+        self._log("end" if kind is None else "stopped")
         if self._view is not None:
             self._view.close()
         took = duration(time.monotonic() - self._start)
         state = "done in" if kind is None else "stopped after"
         self._write(f"{self.what}: {self.done}/{self.total} {self.unit}, {state} {took}{self._noted()}")
+
+
+def _memory() -> str:
+    return f"{peak_mib() / 1024:.1f} GiB"
+
+
+def file_in(folder: str | Path, progress: bool | str | Path) -> Path | None:
+    """Where the lines of work in `folder` go: the file that was named, else one in the folder; None to write none.
+
+    >>> file_in("runs/a", True).as_posix(), file_in("runs/a", "b.jsonl").as_posix(), file_in("runs/a", False)
+    ('runs/a/progress.jsonl', 'b.jsonl', None)
+    """
+    if isinstance(progress, bool):
+        return Path(folder) / FILE if progress else None
+    return Path(progress)
+
+
+class Lines:
+    """A file that programs follow, appended to by every start: one JSON object a line.
+
+    It is only looked at. Where it cannot be written, that is one line on standard error, and no more are written.
+
+    Args:
+        path: the file; its folder is made.
+        about: what stands in every line.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]):
+        self._path, self._about, self._is_whole, self._has_failed = path, dict(about), False, False
+
+    def add(self, event: str, **values: Any) -> None:
+        """Appends a line, with the time."""
+        if self._has_failed:
+            return
+        line = json.dumps({"event": event, **self._about, **values, "time": time.time()}, default=str) + "\n"
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self._path, "ab+") as file:
+                if not self._is_whole and file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    line = line if file.read(1) == b"\n" else "\n" + line  # a power cut left half a line
+                file.write(line.encode())
+            self._is_whole = True
+        except OSError as error:
+            self._has_failed = True
+            warnings.warn(Remark(f"{self._path} is not written any more: {brief(error)}"), stacklevel=2)
 
 
 class View:

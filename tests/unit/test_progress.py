@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
+from condistill.errors import Remark
 from condistill.progress import Progress
 
 
@@ -51,6 +54,35 @@ def test_silent_when_asked_and_honest_when_stopped() -> None:
     with pytest.raises(RuntimeError), Progress("x", 2, stream=out):
         raise RuntimeError
     assert "0/2 steps, stopped after" in out.getvalue()
+
+
+def test_programs_get_json_lines_wherever_people_look(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "progress.jsonl"
+    for stream in (io.StringIO(), Terminal()):
+        with Progress("training", 6, done=2, every_seconds=0.0, stream=stream, file=file, folder="run") as bar:
+            bar._start -= 10.0
+            bar.advance(1, loss="0.3")
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["event"] for row in rows] == ["start", "progress", "end"] * 2
+    first, now = rows[:2]
+    assert first["rate"] is None and first["seconds_left"] is None and first["done"] == 2
+    assert (now["what"], now["folder"], now["unit"], now["done"], now["total"]) == ("training", "run", "steps", 3, 6)
+    assert now["rate"] == pytest.approx(0.1, rel=0.1) and now["seconds_left"] == pytest.approx(30, rel=0.1)
+    assert now["memory_mib"] > 1 and now["seconds"] >= 10 and now["notes"] == {"loss": "0.3"} and now["time"] > 1e9
+    # a power cut leaves half a line, which the next start does not add to
+    file.write_text('{"event": "st')
+    with pytest.raises(KeyboardInterrupt), Progress("x", 1, stream=io.StringIO(), file=file):
+        raise KeyboardInterrupt
+    assert [json.loads(line)["event"] for line in file.read_text().splitlines()[1:]] == ["start", "stopped"]
+    # nothing is worth a run less than its progress
+    with (
+        pytest.warns(Remark, match=r"run/progress.jsonl/x is not written any more"),
+        Progress("x", 1, stream=io.StringIO(), file=file / "x") as bar,
+    ):
+        bar.advance()
+    with Progress("x", 1, enabled=False, file=tmp_path / "none"):
+        pass
+    assert not (tmp_path / "none").exists()
 
 
 SCRIPT = """

@@ -21,7 +21,7 @@ from condistill.evaluate.stages import Plan, errors_all, materials_of, reference
 from condistill.evaluate.store import Parts
 from condistill.files import remove_folder, write_json
 from condistill.memory import advising
-from condistill.progress import Progress
+from condistill.progress import Progress, file_in
 from condistill.teacher.cutting import report_cut
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def evaluate(
     backbones: Mapping[str, str | Path] | None = None,
     keep_images: str | Path | None = None,
     latency: bool = True,
-    progress: bool = True,
+    progress: bool | str | Path = True,
     store: str | Path | None = None,
     judging: Judging | None = None,
 ) -> Results:
@@ -87,7 +87,7 @@ def evaluate(
             clip, dino, lpips.
         keep_images: folder in which every image is written as PNG, as the metrics see it; none is kept otherwise.
         latency: whether to time one image; costs four images per model.
-        progress: whether to show progress.
+        progress: show rate and time left, also as JSON lines in progress.jsonl of `out`, or the file named.
         store: folder in which the teacher's samples are kept for the next evaluation with the same prompts and seeds.
         judging: another judge than the world's.
 
@@ -114,7 +114,11 @@ def evaluate(
         image_folder=Path(keep_images) if keep_images else None, parts=Parts(Path(out) / PARTS) if out else None,
     )  # fmt: skip
     summary.check_baseline(named, plan.teacher_name, baseline)
-    bar = Progress("evaluating", plan.num_units, unit="images", enabled=progress and processes.is_main())
+    file = file_in(out or "", progress) if out or not isinstance(progress, bool) else None
+    bar = Progress(
+        "evaluating", plan.num_units, unit="images", enabled=bool(progress) and processes.is_main(), file=file,
+        folder=out or "",
+    )  # fmt: skip
     with bar, advising(f"set the evaluation's batch lower ({batch} now; --batch, or evaluate.batch in a recipe)"):
         samples = sample_all(plan, bar)
         materials = materials_of(plan, samples, reference_all(plan, bar), errors_all(plan, samples, bar))

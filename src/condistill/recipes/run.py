@@ -17,6 +17,7 @@ from condistill.errors import UserError
 from condistill.files import sweep, write_json
 from condistill.lock import alone
 from condistill.pictures import of_recipe
+from condistill.progress import FILE as PROGRESS
 from condistill.recipes.arms import Arm, arms, own_calls
 from condistill.recipes.check import check
 from condistill.recipes.dump import claim, refuse_others
@@ -63,7 +64,7 @@ class Run:
         out: the run folder; made, or continued if it holds the same recipe.
         comments: the lines that the recipe opened with, kept in the run folder.
         say: is told of stages that are done already.
-        progress: whether the stages show progress.
+        progress: whether the stages show progress, and write it to progress.jsonl in the run folder.
         store: folder in which the teacher's samples of the evaluation are kept for other runs of the same evaluation.
 
     Raises:
@@ -83,7 +84,7 @@ class Run:
         check(recipe)
         processes.join()
         processes.by_main(lambda: _begin(Path(out), recipe, comments))
-        self.recipe, self.out, self.progress = recipe, Path(out), progress
+        self.recipe, self.out, self.progress = recipe, Path(out), progress and Path(out) / PROGRESS
         self.arms: tuple[Arm, ...] = arms(recipe)
         self.done_before: list[str] = []
         self._say, self._store = say, store
@@ -176,13 +177,12 @@ class Run:
         if inputs_of(self.out / RESULTS) == made_from:
             self._skip("evaluation", RESULTS)
             return Results.load(self.out)
-        self._made_anew = True
         students = {arm.name: self.out / arm.folder / STUDENT for arm in self.arms}
         for name, folder in students.items():
             if not (folder / "model_index.json").is_file():
                 raise UserError(f"no student {name} in {folder} yet; train first: condistill train")
         self._say(f"evaluation: {', '.join(['teacher', *students])} on {', '.join(wanted.prompts)} prompts")
-        call, some = of_recipe(wanted.call), self._some_prompts()
+        call, some, self._made_anew = of_recipe(wanted.call), self._some_prompts(), True
         models = {"teacher": self.teacher} | {n: load_for(folder, call, some) for n, folder in students.items()}
         for arm in self.arms:  # a folder does not say which of its features were compared with the teacher's
             models[arm.name].plan = self.plan_of(arm)

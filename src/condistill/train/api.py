@@ -74,7 +74,7 @@ def distill(
     batch: int = 256,
     out: str | Path,
     loss: LossWeights | Mapping[str, Any] | None = None,
-    progress: bool = True,
+    progress: bool | str | Path = True,
     **options: Any,
 ) -> Result:
     """The student, trained in place on D with random conditioning from C, and saved under `out`.
@@ -92,7 +92,7 @@ def distill(
         batch: samples per step over all processes.
         out: run folder: log.jsonl, checkpoints/, student/ (for several: students/0/ ...).
         loss: {"output", "feature", "task", "guidance", "taps"}, see `LossWeights`.
-        progress: show rate and time left.
+        progress: show rate and time left, also as JSON lines in progress.jsonl of the run folder, or the file named.
         options: further fields of `TrainOptions` (lr, ema, seed, ...).
 
     Raises:

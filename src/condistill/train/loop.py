@@ -18,7 +18,7 @@ from condistill.errors import UserError
 from condistill.files import sweep
 from condistill.maths.draws import numbers, permuted
 from condistill.memory import is_out_of_memory, room_made
-from condistill.progress import Progress
+from condistill.progress import Progress, file_in
 from condistill.stopping import interruptible
 from condistill.train.arm import Arm
 from condistill.train.compiling import compiled_of
@@ -52,7 +52,7 @@ def train(
     network: nn.Module,
     settings: dict[str, Any],
     folder: Path,
-    progress: bool,
+    progress: bool | str | Path,
     validation: Validation | None = None,
 ) -> Trained:
     """The steps done when it ends; goes on from the newest checkpoint in `folder`.
@@ -107,7 +107,10 @@ def train(
             )  # fmt: skip
         accelerator.wait_for_everyone()
 
-    bar = Progress("training", options.steps, unit="steps", done=step, enabled=progress and is_main)
+    bar = Progress(
+        "training", options.steps, done=step, enabled=bool(progress) and is_main, file=file_in(folder, progress),
+        folder=folder,
+    )  # fmt: skip
     with bar, interruptible() as stop:
         while step < options.steps:
             for arm in arms:

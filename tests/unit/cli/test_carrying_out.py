@@ -38,6 +38,10 @@ def test_a_recipe_from_nothing_to_the_report_and_then_nothing_more(
     for name in ("log.jsonl", "student/model_index.json"):
         assert (run / "compare" / "without" / name).is_file()
     assert "# chosen for speed" in (run / "recipe.yaml").read_text()
+    rows = [json.loads(line) for line in (run / "progress.jsonl").read_text().splitlines()]
+    ended = [(row["what"], row["folder"], row["done"], row["total"]) for row in rows if row["event"] == "end"]
+    assert ended[0] == ("making D", "run/cache", 4, 4) and ended[3][:2] == ("evaluating", "run")
+    assert ended[1:3] == [("training", folder, 2, 2) for folder in ("run/compare/without", "run")]
     before = files(run)
     # both arms were looked at, on the evaluation's prompts, for which the teacher drew once
     index = json.loads(before["validation/index.json"])
