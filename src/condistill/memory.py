@@ -7,12 +7,18 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from condistill.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
+USABLE = 0.92  # of a device's memory: the rest goes to fragments
 # as the allocators of torch, of C++ and of the drivers say it; they raise plain RuntimeErrors
 _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
 
@@ -30,6 +36,19 @@ def room_made() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def machine_bytes() -> int:
+    """The machine's main memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def usable_bytes(device: torch.device) -> int:
+    """The memory that a run may take on this device: a GPU's own, else the machine's."""
+    import torch
+
+    whole = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else machine_bytes()
+    return int(USABLE * whole)
 
 
 def peak_mib() -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from condistill.errors import unknown_name
 from condistill.files import GIB
-
-USABLE = 0.92  # of a device's memory: the rest goes to fragments
+from condistill.memory import USABLE, machine_bytes
 
 
 @dataclass(frozen=True)
@@ -75,5 +73,4 @@ def this_machine() -> Device:
     if torch.cuda.is_available():
         about = torch.cuda.get_device_properties(0)
         return Device(about.name, int(about.total_memory))
-    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Device(f"this CPU ({torch.get_num_threads()} threads)", pages * size)
+    return Device(f"this CPU ({torch.get_num_threads()} threads)", machine_bytes())

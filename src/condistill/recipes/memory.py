@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from condistill.files import GIB
 from condistill.recipes.hardware import Device
 from condistill.recipes.sizes import Sizes
 from condistill.recipes.work import ArmWork, Work
+from condistill.train.checkpointing import LIBRARIES, bytes_of_sample, student_bytes
 from condistill.train.faults import largest_divisor
-
-LIBRARIES = int(0.7 * GIB)  # of the process itself, or a GPU's context
-# of what a sample keeps in float32, under autocast: measured on a small U-Net of SD 1.4's layout on a CPU, 2026-11-24
-AUTOCAST_SHARE = 0.6
-WEIGHTS_IN_TRAINING = 20  # bytes a parameter of the student: float32 weights, gradient, EMA and both of Adam's moments
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,12 @@ class Memory:
     @classmethod
     def of(cls, work: Work, sizes: Sizes, *, device: Device, num_devices: int) -> Memory:
         """The memory of the arm that takes most."""
-        found = [cls._of_arm(arm, sizes, device=device, num_devices=num_devices) for arm in work.arms]
+        found = [cls.of_arm(arm, sizes, device=device, num_devices=num_devices) for arm in work.arms]
         return max(found, key=lambda one: one.peak_bytes or one.fixed_bytes)
 
     @classmethod
-    def _of_arm(cls, arm: ArmWork, sizes: Sizes, *, device: Device, num_devices: int) -> Memory:
+    def of_arm(cls, arm: ArmWork, sizes: Sizes, *, device: Device, num_devices: int) -> Memory:
+        """The memory of one arm; "auto" counts as without gradient checkpointing."""
         fixed, sample = fixed_bytes(arm, sizes), sample_bytes(arm, sizes)
         share = max(1, arm.batch // num_devices)
         micro = min(arm.recipe.train.micro_batch or share, share)
@@ -91,9 +88,9 @@ def fixed_bytes(
     asked = teacher_precision or train.teacher_precision
     # the teacher answers from a copy where it has another precision or layout
     copied = 2 if asked != "no" else per_weight if train.channels_last else 0
-    own = WEIGHTS_IN_TRAINING + (2 if arm.in_half_precision else 0)
+    own = student_bytes(student.parameters, is_half=arm.in_half_precision)
     others = (sizes.others_bytes or 0) * per_weight // 4
-    return LIBRARIES + others + sizes.teacher_parameters * (per_weight + copied) + student.parameters * own
+    return LIBRARIES + others + sizes.teacher_parameters * (per_weight + copied) + own
 
 
 def sample_bytes(
@@ -101,9 +98,29 @@ def sample_bytes(
 ) -> int | None:
     """What a sample of a micro-batch adds, with the recipe's options or others; None where not known."""
     train = arm.recipe.train
-    found = sizes.arms[arm.name].footprint(train.gradient_checkpointing if checkpointing is None else checkpointing)
-    is_half = arm.in_half_precision if half is None else half
-    return None if found is None else int(found.total * (AUTOCAST_SHARE if is_half else 1.0))
+    asked = train.gradient_checkpointing is True if checkpointing is None else checkpointing
+    found = sizes.arms[arm.name].footprint(asked)
+    return None if found is None else bytes_of_sample(found, is_half=arm.in_half_precision if half is None else half)
+
+
+def decided(work: Work, sizes: Sizes, *, device: Device, num_devices: int) -> Work:
+    """The work with train.gradient_checkpointing=auto decided as a run decides it, and a note of what was taken."""
+
+    def of(arm: ArmWork) -> ArmWork:
+        train = arm.recipe.train
+        if train.gradient_checkpointing != "auto":
+            return arm
+        is_tight = Memory.of_arm(arm, sizes, device=device, num_devices=num_devices).fits is False
+        train = train.model_copy(update={"gradient_checkpointing": is_tight})
+        return replace(arm, recipe=arm.recipe.model_copy(update={"train": train}))
+
+    found = replace(work, arms=tuple(of(arm) for arm in work.arms))
+    taken = [new for new, old in zip(found.arms, work.arms, strict=True) if new is not old]
+    if not taken:
+        return work
+    which = {True: "taken", False: "not needed"}
+    words = dict.fromkeys(which[bool(arm.recipe.train.gradient_checkpointing)] for arm in taken)
+    return replace(found, notes=(*work.notes, f"train.gradient_checkpointing=auto: {', '.join(words)}"))
 
 
 def advice_on_memory(memory: Memory, work: Work, sizes: Sizes, *, device: Device) -> Iterator[str]:
@@ -127,7 +144,7 @@ def _without_room(memory: Memory, work: Work, sizes: Sizes, *, device: Device) -
     arm = max(work.arms, key=lambda one: sizes.arms[one.name].parameters)
     train = arm.recipe.train
     changes: list[str] = []
-    checkpointing, half, dtype = train.gradient_checkpointing, arm.in_half_precision, arm.recipe.teacher.dtype
+    checkpointing, half, dtype = bool(train.gradient_checkpointing), arm.in_half_precision, arm.recipe.teacher.dtype
     for change in ("train.precision=bf16", "train.gradient_checkpointing=true", "teacher.dtype=bfloat16"):
         if change == "train.precision=bf16" and not half:
             half = True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from condistill.errors import UserError
 from condistill.recipes.hardware import DEFAULT_GPU, Device, gpu, this_machine
+from condistill.recipes.memory import decided
 from condistill.recipes.outlook import Outlook, outlook, sheet_speed
 from condistill.recipes.schema import Recipe
 from condistill.recipes.sizes import Sizes, sizes_by_config, sizes_by_teacher
@@ -71,9 +72,10 @@ def _measured(
 ) -> Outlook:
     from condistill.recipes.trial import measured_speed, trial
 
-    macs = {name: float(one.macs) for name, one in sizes.arms.items()}
+    macs, device = {name: float(one.macs) for name, one in sizes.arms.items()}, this_machine()
+    work = decided(work, sizes, device=device, num_devices=1)
     speed = measured_speed(work, trial(arm.recipe, teacher, student), macs, measured=arm.name)
-    return outlook(title, work, sizes, speed, device=this_machine(), num_devices=1, out=out)
+    return outlook(title, work, sizes, speed, device=device, num_devices=1, out=out)
 
 
 def own_steps(teacher: Teacher) -> int | None:
@@ -93,6 +95,7 @@ def _counted(
             f"the operations of {sizes.network} could not be counted on shapes alone; plan it on the machine itself, "
             "without --gpu"
         )
+    work = decided(work, sizes, device=device, num_devices=num_devices)
     speed = sheet_speed(work, sizes, device)
     found = outlook(title, work, sizes, speed, device=device, num_devices=num_devices, out=out)
     return dataclasses.replace(found, notes=(*found.notes, *notes))

@@ -118,7 +118,7 @@ class TrainSection(Section):
     ema: Decay = 0.9999
     precision: Literal["no", "bf16", "fp16"] = "no"
     teacher_precision: Literal["no", "bf16"] = "no"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = False
     channels_last: bool = False
     compile: bool | Literal["auto"] = False
     seed: Seed = 0

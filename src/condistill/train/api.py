@@ -30,6 +30,7 @@ from condistill.students.meta import clean
 from condistill.teacher.cutting import report_cut
 from condistill.train.arm import Arm, arms_of, log_names
 from condistill.train.auto_p import measured
+from condistill.train.checkpointing import is_checkpointed
 from condistill.train.compiling import is_compiled
 from condistill.train.log import Log
 from condistill.train.loop import Trained, train
@@ -120,8 +121,11 @@ def distill(
     )
     report_cut(teacher, method.corpus, "conditions of C")
     method.swap.begin(teacher, method.corpus)
+    wanted = dataclasses.replace(
+        wanted, compile=is_compiled(wanted, teacher.device, before=log),
+        gradient_checkpointing=is_checkpointed(wanted, teacher, students, before=log),
+    )  # fmt: skip
     accelerator = _accelerator(teacher, wanted)
-    wanted = dataclasses.replace(wanted, compile=is_compiled(wanted, teacher.device, before=log))
     arms = arms_of(students, opened, wanted, weights, accelerator, Path(out))
     settings = _settings(teacher, students, opened, method, wanted)
     with alone(out), tracked(wanted.trackers, Path(out), arms, settings=settings) as tracking:

@@ -112,7 +112,7 @@ def is_compiled(options: TrainOptions, device: torch.device, *, before: Path) ->
             "got train.compile=true together with FSDP, with which it was not tried; leave train.compile out"
         )
     if wanted == "auto":
-        started = next((row["train"] for row in Log(before).rows() if isinstance(row.get("train"), dict)), None)
+        started = Log(before).started_with()
         is_worth_it = options.steps >= AUTO_STEPS and not processes.is_sharded()
         wanted = is_worth_it if started is None else bool(started.get("compile"))
         if started is None and wanted and (why := why_not(device)):

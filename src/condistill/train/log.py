@@ -183,6 +183,10 @@ class Log:
         with open(self.path, "rb+") as file:
             os.fsync(file.fileno())
 
+    def started_with(self) -> dict[str, Any] | None:
+        """The options that the run was started with; None if it was not started."""
+        return next((row["train"] for row in self.rows() if isinstance(row.get("train"), dict)), None)
+
     def rows(self) -> list[dict[str, Any]]:
         """All whole lines; the last one is left out where a kill cut it in half.
 

@@ -39,7 +39,8 @@ class TrainOptions:
         ema: largest decay of the exponential moving average; early steps use (1 + step) / (10 + step) where smaller.
         precision: "no" (float32), "bf16" or "fp16" autocast of the student.
         teacher_precision: "no" or "bf16"; the teacher's targets from a copy of its weights in that precision.
-        gradient_checkpointing: recompute the student's activations in the backward pass.
+        gradient_checkpointing: recompute the student's activations in the backward pass; "auto": where the micro-batch
+            does not fit without.
         channels_last: memory layout of both networks' convolutions; changes speed, not the method.
         compile: run the blocks of both networks as code that torch.compile makes of them; "auto": where the steps are
             many enough for it to pay.
@@ -67,7 +68,7 @@ class TrainOptions:
     ema: float = 0.9999
     precision: Literal["no", "bf16", "fp16"] = "no"
     teacher_precision: Literal["no", "bf16"] = "no"
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | Literal["auto"] = False
     channels_last: bool = False
     compile: bool | Literal["auto"] = False
     seed: int = 0
@@ -95,8 +96,9 @@ class TrainOptions:
         for name in ("ema", "p_null"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UserError(f"train.{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.compile not in (True, False, "auto"):
-            raise UserError(f"train.compile must be true, false or auto, got {self.compile!r}")
+        for name in ("compile", "gradient_checkpointing"):
+            if getattr(self, name) not in (True, False, "auto"):
+                raise UserError(f"train.{name} must be true, false or auto, got {getattr(self, name)!r}")
         if not self.lr > 0:
             raise UserError(f"train.lr must be positive, got {self.lr}")
         for name, known in CHOICES.items():

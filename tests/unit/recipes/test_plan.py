@@ -77,6 +77,14 @@ def test_the_micro_batch_that_fits_and_what_to_change() -> None:
     tight = planned("sdxl-koala-700m", *small, "student=vega", gpu_name="a10")
     assert tight.memory.largest == 0 and "train.gradient_checkpointing=true" in tight.advice[0]
     assert "that fits    none" in "\n".join(tight.lines())
+    auto = ("train.gradient_checkpointing=auto", "train.micro_batch=16", "student=vega")
+    for gpu_name, want in (("h200", "not needed"), ("a10", "taken")):
+        decided = planned("sdxl-koala-700m", *auto, gpu_name=gpu_name)
+        assert f"train.gradient_checkpointing=auto: {want}" in decided.notes
+        asked = planned(
+            "sdxl-koala-700m", *auto[1:], f"train.gradient_checkpointing={want == 'taken'}".lower(), gpu_name=gpu_name
+        )
+        assert decided.memory == asked.memory and decided.seconds == asked.seconds
     assert "a smaller student" in planned("sdxl-koala-700m", gpu_name="t4").advice[0]
 
 
