@@ -110,8 +110,10 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
     """
     try:
         return _calibrated(runner, keys), {}
-    except UserError as error:
-        reason = error
+    except Exception as error:
+        if not isinstance(error, UserError) and not is_by_pipeline(error):
+            raise
+        reason = error  # a pipeline may take two texts for one pair, and stumble over a single one
     off = switches(runner.pipeline, runner.call)
     for switched in ({}, off) if off else ({},):
         for single in (False, True):

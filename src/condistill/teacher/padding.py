@@ -177,8 +177,10 @@ def _without_gaps(found: Calibration, row: dict[str, Any]) -> dict[str, Any]:
     gaps = [path for path, value in row.items() if value is None]
     if not gaps:
         return row
-    length = next(len(row[path]) for path in found.ragged if isinstance(row[path], Tensor))
+    lengths = [len(row[path]) for path in found.ragged if isinstance(row[path], Tensor)]
     for path in gaps:
         usual = found.examples[path]
-        row[path] = torch.ones(length, *usual.shape[2:], dtype=usual.dtype, device=usual.device)
+        row[path] = torch.ones(
+            *(lengths[:1] or usual.shape[1:2]), *usual.shape[2:], dtype=usual.dtype, device=usual.device
+        )
     return row
