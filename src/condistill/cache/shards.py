@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -77,15 +78,15 @@ def head(folder: Path | RemoteFolder, plan: ShardPlan, *, manifest_id: str) -> d
     return found if isinstance(found, dict) and wanted.items() <= found.items() else None
 
 
-def checksums(folder: Path | RemoteFolder, plan: ShardPlan) -> list[int]:
-    """The CRC-32 that the rows give for each item.
+def checksums(folder: Path | RemoteFolder, plan: ShardPlan) -> np.ndarray:
+    """The CRC-32 that the rows give for each item, (n,) uint32.
 
     Raises:
         UserError: the rows are damaged.
     """
     try:
         lines = (folder / plan.rows_file).read_text(encoding="utf-8").split("\n")[1:-1]
-        found = [int(json.loads(line)["crc32"]) for line in lines]
+        found = np.array([int(json.loads(line)["crc32"]) for line in lines], dtype=np.uint32)
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise damaged(folder / plan.rows_file, f"its rows are not readable: {type(error).__name__}") from None
     if len(found) != plan.stop - plan.start:

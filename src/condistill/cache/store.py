@@ -28,7 +28,7 @@ from condistill.remote import RemoteFolder, is_url
 MANIFEST, PLAN = "manifest.json", "plan.jsonl"
 # a smaller D is checked shard by shard and kept in memory; a larger one is mapped and checked item by item
 SMALL_BYTES = 256 * MIB
-OPEN_SHARDS = 1024  # Linux maps 65,530 areas a process; each tensor of an open shard takes one
+OPEN_AREAS = 32_768  # Linux maps 65,530 areas a process; each tensor of an open shard takes one
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Shard:
 
     latents: Tensor
     bound: dict[str, Tensor]
-    checksums: list[int] | None
+    checksums: np.ndarray | None
 
 
 class Cache:
@@ -207,7 +207,7 @@ class Cache:
             found = _Shard(latents, bound, shards.checksums(self.folder, plan))
         self._expect_same_bound(plan, bound)
         self._open[number] = found
-        if not self._is_small and len(self._open) > OPEN_SHARDS:
+        if not self._is_small and len(self._open) > max(1, OPEN_AREAS // (1 + len(bound))):
             self._open.popitem(last=False)
         return found
 

@@ -92,7 +92,7 @@ def test_damage_is_found_named_and_repaired_alone(
 
 def test_a_large_cache_is_mapped_and_few_shards_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "SMALL_BYTES", 0)
-    monkeypatch.setattr(store, "OPEN_SHARDS", 2)
+    monkeypatch.setattr(store, "OPEN_AREAS", 4)  # two tensors a shard
     made(tmp_path / "d")
     cache = Cache.open(tmp_path / "d")
     for wanted in ([0, 6, 3], [5, 5, 1], []):
