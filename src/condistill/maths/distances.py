@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from condistill.maths import draws
 
@@ -27,7 +28,9 @@ def mse_per_sample(a: Float[Tensor, "b *shape"], b: Float[Tensor, "b *shape"]) -
     """
     if a.shape != b.shape:
         raise ValueError(f"mse_per_sample wants two tensors of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
-    return (a.float() - b.float()).square().flatten(1).mean(dim=1)
+    # one pass each way, and no copy of features that are channels_last
+    each = functional.mse_loss(a.float(), b.float(), reduction="none")
+    return each.mean(dim=tuple(range(1, each.ndim)))
 
 
 def moments(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
