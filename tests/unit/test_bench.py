@@ -43,6 +43,7 @@ def test_bench_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture
     assert found["training"]["ours"]["difference_of_losses"] < 1e-4
     assert found["training"]["ours"]["ratio"]["wall"]["n"] == 1
     assert found["three_students"]["share_of_time"]["processor"]["median"] > 0
+    assert found["three_students"]["options"] == {}  # of this size there is no other variant
     assert found["making_d"]["ratio"]["processor"]["n"] == 1
 
 

@@ -196,10 +196,11 @@ def _work(each: float, rates: dict[str, float], peaks: dict[str, float]) -> dict
 
 
 def _three(found: Setting, steps: int, repeats: int) -> dict[str, Any]:
-    """Three students in one run against three runs of one."""
+    """Three students in one run against three runs of one, by the last variant of the size that is not compiled."""
     students = [found.student(spec) for spec in found.size.students]
-    together = found.run(students, "together", steps)
-    alone = [found.run([one], f"alone-{k}", steps) for k, one in enumerate(students)]
+    told = list(variants(found.size, compiled=False).values())[-1]
+    together = found.run(students, "together", steps, **told)
+    alone = [found.run([one], f"alone-{k}", steps, **told) for k, one in enumerate(students)]
 
     def one_by_one() -> None:
         for run in alone:
@@ -211,7 +212,8 @@ def _three(found: Setting, steps: int, repeats: int) -> dict[str, Any]:
     whole = alternated(lambda: loops, repeats, found.device)
     for run in (together, *alone):
         run.end()
-    return {"students": list(found.size.students), "share_of_time": _ratios(whole, "together", "one by one")}
+    shares = _ratios(whole, "together", "one by one")
+    return {"students": list(found.size.students), "options": dict(told), "share_of_time": shares}
 
 
 def _sampling(found: Setting, repeats: int, changes: dict[str, Any]) -> dict[str, Any]:
