@@ -117,6 +117,25 @@ def outline(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network, {**empty, **{id(one): one for one in network.buffers()}})
 
 
+def gathered(empty: nn.Module, network: nn.Module, instead: Mapping[int, Tensor]) -> nn.Module | None:
+    """A network of its own like the outline, whole in the memory of the machine; None on every process but the first.
+
+    Every process must ask.
+
+    Args:
+        empty: of `network`; it stays so.
+        network: held in shares, and left as it is.
+        instead: id of a parameter -> what is taken in its place (an average), held in shares alike.
+    """
+    state: Mapping[str, Any] = network.state_dict(keep_vars=True)
+    values = whole({name: instead.get(id(value), value) for name, value in state.items()})
+    if not processes.is_main():
+        return None
+    found = outline(empty)
+    found.load_state_dict(values, assign=True)
+    return found.requires_grad_(False)
+
+
 def filled(outline: nn.Module, network: nn.Module) -> nn.Module:
     """The outline with the values of the network, whole on every process."""
     state: Mapping[str, Any] = network.state_dict()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from condistill import processes
 from condistill.cache import Cache
@@ -34,6 +35,7 @@ from condistill.reading import listed, mapping, text, whole
 from condistill.teacher.keys import parameters_of
 from condistill.train.arm import Arm
 from condistill.train.options import TrainOptions
+from condistill.train.sharding import gathered
 from condistill.train.tracking import Tracking
 
 FOLDER, INDEX, TEACHER = "validation", "index.json", "teacher.npz"
@@ -46,23 +48,17 @@ def validation_of(
     teacher: Any, arms: Sequence[Arm], cache: Cache, *, method: Method, options: TrainOptions, folder: Path,
     tracking: Tracking,
 ) -> Validation | None:  # fmt: skip
-    """The validation of a run; None where none is asked for, and on every process but the first.
-
-    Raises:
-        UserError: the processes hold shares of the students, so that none of them can draw.
-    """
-    if options.validate_every and any(arm.outline is not None for arm in arms):
-        raise UserError(
-            "got train.validate_every, but with FSDP no process has a whole student to draw with; leave it out, or "
-            "launch without FSDP"
-        )
-    if not options.validate_every or not processes.is_main():
+    """The validation of a run, which every process has; None where none is asked for."""
+    if not options.validate_every:
         return None
     return Validation(teacher, arms, cache, method=method, options=options, folder=folder, tracking=tracking)
 
 
 class Validation:
     """The grids of a run, in its folder `validation`: one file for every `validate_every` steps, and an index.
+
+    The first process draws. Where the processes hold shares of the students, all of them take part in putting each
+    together for it.
 
     Args:
         teacher: recorded with D's call.
@@ -90,11 +86,19 @@ class Validation:
         # a student that learned the guided prediction does without guidance
         is_guided = method.weights.guidance != 1.0 and "guidance_scale" in parameters_of(teacher.pipeline)
         self._own_call = {**self._call, **({"guidance_scale": 1.0} if is_guided else {})}
+        self._is_sharded = any(arm.outline is not None for arm in arms)
         self._steps: dict[int, str] = {}
         self._has_failed = False
 
     def begin(self, step: int) -> None:
-        """Finds the grids up to `step`, forgets later ones, and has the teacher draw if it has not yet."""
+        """Finds the grids up to `step`, forgets later ones, and has the teacher draw if it has not yet.
+
+        Raises:
+            UserError: on every process: the pipeline cannot draw, or makes nothing that can be shown.
+        """
+        processes.by_main(lambda: self._begin(step))
+
+    def _begin(self, step: int) -> None:
         drawn = _hash([self._teacher.hash, self._keys, self._seeds, self._call])
         self._identity = _hash([drawn, [arm.name for arm in self._arms]])
         self._steps = {n: file for n, file in self._found().items() if n <= step}
@@ -113,12 +117,20 @@ class Validation:
     def after(self, step: int) -> float:
         """The seconds spent on the grid of this step; none where there is to be none, or it is there."""
         every = self._options.validate_every or 0
-        if step == 0 or step % every or step in self._steps or self._has_failed:
+        if step == 0 or step % every:
+            return 0.0
+        # what the first process knows: whether it is there already, and whether one has failed
+        is_wanted = processes.is_main() and step not in self._steps and not self._has_failed
+        if not (processes.any_of(is_wanted) if self._is_sharded else is_wanted):
             return 0.0
         start = time.monotonic()
+        networks = [self._whole(arm) for arm in self._arms]
+        if not processes.is_main():
+            return 0.0
         try:
             with untouched():
-                made = sheet([self._top, *map(self._of_student, self._arms)], rate=self._rate)
+                students = map(self._of_student, self._arms, networks)
+                made = sheet([self._top, *students], rate=self._rate)
         except Exception as error:  # of whatever pipeline; the training is worth more than its pictures
             self._has_failed = True
             room_made()
@@ -147,8 +159,20 @@ class Validation:
                 "or give other train.validate_prompts"
             ) from error
 
-    def _of_student(self, arm: Arm) -> np.ndarray:
-        """The tiles of a student with the weights that would be saved now."""
+    def _whole(self, arm: Arm) -> nn.Module | None:
+        """The arm's network with the weights that would be saved now, where the processes hold shares of it."""
+        if arm.outline is None:
+            return None
+        network = bare(arm.pupil).network
+        averages = zip(network.parameters(), arm.ema.shadow_params, strict=True)
+        instead = {id(parameter): average for parameter, average in averages} if self._options.save == "ema" else {}
+        return gathered(arm.outline, network, instead)
+
+    def _of_student(self, arm: Arm, network: nn.Module | None) -> np.ndarray:
+        """The tiles of a student with the weights that would be saved now; those of `network` where it is given."""
+        if network is not None:
+            # put together in the machine's memory; a plan is for cutting, and drawing asks for none
+            return self._drawn(arm.student.with_network(network.to(self._teacher.device)), self._own_call)[0]
         parameters = list(bare(arm.pupil).network.parameters())
         with ExitStack() as after:
             if self._options.save == "ema":

@@ -11,14 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from condistill import Teacher, UserError, processes
 from condistill.errors import Remark
+from condistill.evaluate.sheets import sheet, tiles
 from tests import tiny
 from tests.unit.train import two_processes
+from tests.unit.train.test_validation import rows_of
 from tests.unit.train.two_processes import classes, made, narrowed, trained
 
 DIES_WITHIN_SECONDS = 60
@@ -136,6 +139,18 @@ def test_two_students_in_shares_at_once(folder: Path) -> None:
     first, second = (load_file(folder / f"pair/checkpoints/step-00000001/{k}.optimizer.safetensors") for k in range(2))
     # of the same first weights, but for the last bits, and each with all of its own moments
     assert first.keys() == second.keys() and all(torch.allclose(value, second[name]) for name, value in first.items())
+
+
+def test_grids_are_drawn_where_each_process_holds_a_share(folder: Path) -> None:
+    index = json.loads((folder / "pair/validation/index.json").read_text())
+    assert [row["step"] for row in index["steps"]] == [1] and index["groups"] == {"prompts": ["1", "8"]}
+    _, *rows = rows_of(folder / "pair/validation/step-000001.png", 3)
+    for k, row in enumerate(rows):
+        student = Teacher.load(folder / f"pair/students/{k}")
+        made = student.sample([1, 8], seed=index["seeds"], call={"num_inference_steps": 2}, output="np").images
+        drawn = sheet([tiles(made, None)], rate=None).picture
+        # one level of 255, where another number of threads sums in another order
+        assert np.abs(row.astype(int) - drawn).max() <= 1
 
 
 def test_when_one_dies_the_other_stops_soon_and_nothing_is_lost(folder: Path) -> None:

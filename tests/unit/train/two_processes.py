@@ -49,10 +49,10 @@ def classes(folder: Path) -> tuple[Teacher, Cache]:
     return teacher, generate(teacher, list(range(8)), out=folder / "D-classes", call=call, progress=False)
 
 
-def narrowed(teacher: Teacher, cache: Cache, folder: Path, *, steps: int, num: int = 1) -> None:
+def narrowed(teacher: Teacher, cache: Cache, folder: Path, *, steps: int, num: int = 1, **more: Any) -> None:
     """The same of one or more students of `classes`."""
     students = [teacher.student("width=0.5", init="random") for _ in range(num)]
-    result = distill(teacher, students, cache, out=folder, steps=steps, **{**OPTIONS, "corpus": [8, 9]})
+    result = distill(teacher, students, cache, out=folder, steps=steps, **{**OPTIONS, "corpus": [8, 9], **more})
     # what is given back can be used, also where it was trained in shares
     assert all(type(p) is torch.nn.Parameter for one in result.students for p in one.network.parameters())
     assert result.student.sample([1], call={"num_inference_steps": 1}).latents.isfinite().all()
@@ -78,7 +78,8 @@ def main(folder: Path) -> None:
     narrowed(*others, folder / "shares", steps=4)
     narrowed(*others, folder / "shares-one", steps=2)
     narrowed(*others, folder / "one-shares", steps=4)
-    narrowed(*others, folder / "pair", steps=1, num=2)
+    # looked at as well: drawn by the first process from what both put together
+    narrowed(*others, folder / "pair", steps=1, num=2, validate_every=1, validate_prompts=[1, 8], ema=0.5)
     del os.environ["ACCELERATE_USE_FSDP"]
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
