@@ -31,6 +31,9 @@ def asking(what: str) -> Iterator[None]:
         raise UserError(f"the hub refused {what} ({brief(error)}); check the name and what the token may do") from None
     except (OSError, transport) as error:
         raise UserError(f"the hub could not be reached for {what} ({brief(error)}); check the connection") from None
+    except RuntimeError as error:  # what the library makes of a file that did not get through, whatever the reason
+        said = f"{what} broke off ({brief(error)}: {brief(error.__cause__ or error)})"
+        raise UserError(f"{said}; run the same command again, what has arrived is not sent again") from None
 
 
 def no_token() -> UserError:

@@ -252,8 +252,38 @@ def _upload(folder: Path, name: str, terms: Terms, *, private: bool) -> str:
     api = HfApi()
     with asking(f"the upload of {name}"):
         # made private where the teacher is gated, until the gate is up
-        address = api.create_repo(name, private=private or terms.is_gated, exist_ok=True)
+        is_private = private or terms.is_gated
+        if _is_there(api, name, private=is_private) and is_private:
+            api.update_repo_settings(name, private=True)
         if terms.is_gated:
             api.update_repo_settings(name, gated="auto")
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload a student distilled by condistill")
-    return str(address)
+    return f"{api.endpoint}/{name}"
+
+
+def _is_there(api: Any, name: str, *, private: bool) -> bool:
+    """Whether the repository was there before: empty, or with a student of ours. It is made where it was not.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api.create_repo(name, private=private)
+        return False
+    except HfHubHTTPError as error:
+        # 403: of a token that may write to this repository alone
+        if getattr(getattr(error, "response", None), "status_code", None) not in (403, 409):
+            raise
+        try:
+            there = api.model_info(name)
+        except HfHubHTTPError:
+            raise error from None
+    files = {one.rfilename for one in there.siblings or ()} - {".gitattributes"}
+    if files and MARK not in (there.tags or ()):
+        raise UserError(
+            f"{name} is on the hub already and holds something else ({', '.join(sorted(files)[:3])}); nothing was "
+            "touched, choose another name"
+        )
+    return True
