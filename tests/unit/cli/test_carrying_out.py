@@ -58,6 +58,18 @@ def test_a_recipe_from_nothing_to_the_report_and_then_nothing_more(
     assert "kd_gap" in third.out and "run/report.html" in third.out
 
 
+def test_from_a_pipeline_folder_to_a_student_in_one_command(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+    (tmp_path / "captions.txt").write_text("a cat\na dog\na cow\na fly\n")
+    # the README's, and small
+    asked = [f"teacher={pipeline}", "data.prompts=captions.txt", "data.corpus=null", "evaluate=null"]
+    small = ["train.steps=1", "train.batch=2", "train.micro_batch=null", "data.num_items=null"]
+    small += ["data.call={num_inference_steps: 2}", "train.precision=no", "train.teacher_precision=no"]
+    said = cli("run", "sd14-b-base", *asked, *small, "--out", "mine", "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["students"] == {"student": "mine/student"}
+    assert (tmp_path / "mine/student/unet/config.json").is_file() and (tmp_path / "mine/report.html").is_file()
+
+
 def test_single_stages_and_more_steps(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
     file = written(tmp_path, pipeline, compare="{}", evaluate="null")
     said = cli("cache", file, "--out", "run", "--json")
