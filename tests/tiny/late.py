@@ -164,6 +164,5 @@ CASES = (
     Case("joyimage-plus-references", "editing", joy_plus, lambda: small(size=64, images=[picture(64)])),
     Case("cosmos2.5-predict", "video", cosmos25, lambda: clip(9, 32, max_sequence_length=128)),
     Case("kandinsky6", "video and sound", kandinsky6, seen),
-    Case("kandinsky6-image", "video", kandinsky6, lambda: seen(sample_audio=False, image=picture(32))),
     Case("sana-wm", "video", sana_wm, walked),
 )

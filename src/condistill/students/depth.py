@@ -150,8 +150,9 @@ def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> d
         worth = [s for s in stacks if s not in kept and s.parameters >= WORTH_CUTTING * stacks[0].parameters]
         kept |= {s: max(1, math.floor(s.length * cut.depth + 0.5)) for s in worth}
         if all(count == s.length for s, count in kept.items()):
-            counts = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "no stack that could be cut"
-            raise UserError(f"depth={cut.depth:g} cuts nothing from {cls.__name__}: {counts}; give a smaller depth")
+            counts = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks)
+            said = f"{counts}; give a smaller depth" if counts else "no list of two or more blocks; try width=0.5"
+            raise UserError(f"depth={cut.depth:g} cuts nothing from {cls.__name__}: {said}")
     return kept
 
 

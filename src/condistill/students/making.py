@@ -90,8 +90,10 @@ def fit(teacher: Teacher, student: Teacher) -> None:
         UserError: with what its pipeline gives it, another network would have been cut.
     """
     plan = student.plan
-    if plan is None or student.is_calibrated or not teacher.is_calibrated:
+    if plan is None or plan.inputs_given or not teacher.is_calibrated:
         return
+    if student.is_calibrated and not teacher.calibration.links:
+        return  # nothing stands upstream of it that would have to be cut along
     again = teacher.student(plan.spec, init=plan.init)
     if again.plan is None or again.plan.config != plan.config:
         raise UserError(

@@ -23,7 +23,7 @@ from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
 from condistill.teacher.held import with_held
 from condistill.teacher.joint import shape_of, with_beside
-from condistill.teacher.keys import SIZES, parameters_of, switches
+from condistill.teacher.keys import PROMPTS, SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item, lists_like_x_t
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.padding import check_together
@@ -74,7 +74,7 @@ def calibrate(
         runner, some, filled = reached(replace(runner, call=own), given, small_first=small_first)
     some = _same_negative(some)
     try:
-        found, switched = _first_verified(runner, some)
+        found, switched = _first_verified(runner, _with_third(runner, some))
     except Exception as error:
         if is_by_pipeline(error):
             raise not_run(runner, error) from error
@@ -88,6 +88,22 @@ def calibrate(
         is_small=small_first and bool(set(SIZES) & set(filled)),
         time_range=_time_range(found.runner, some),
     )
+
+
+def _with_third(runner: Runner, keys: Keys) -> Keys:
+    """The keys, where only two texts were given with a third of our own, if the pipeline takes it.
+
+    With the first one again nothing is as long as it was beside the second, and lengths cannot be told from contents.
+    """
+    a, b, c = keys
+    if c != a or not isinstance(a, str):
+        return keys
+    third = next(text for text in PROMPTS if text not in (a, b))
+    try:
+        runner.first([third] if runner.single else [a, third])
+    except Exception:  # a pipeline that knows certain texts only
+        return keys
+    return a, b, third
 
 
 def _same_negative(keys: Keys) -> Keys:
