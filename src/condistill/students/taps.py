@@ -115,7 +115,7 @@ def block_pairs(student: nn.Module, modules: Mapping[str, str], ours: Pass) -> l
         modules: path of each of its modules -> the teacher's counterpart.
         ours: a pass of the student: an item that is itself a list does not run, its items do.
     """
-    paths = [path for path in _items(student, "") if path in modules and ours.outputs.get(path, (None,))[0]]
+    paths = [path for path in _items(student, "") if path in modules and any(ours.outputs.get(path, ()))]
     return [(modules[paths[k]], paths[k]) for k in evenly(len(paths), min(len(paths), MAX_TAPS))] if paths else []
 
 

@@ -93,6 +93,20 @@ def test_the_image_is_told_from_the_text_in_either_order() -> None:
     assert image_elements([], (1, 4, 8, 8), text) == []
 
 
+def test_the_only_block_is_compared_also_where_it_gives_out_nothing_first() -> None:
+    only = {"num_layers": 1, "num_attention_heads": 2, "attention_head_dim": 8, "sample_size": 4, "patch_size": 1}
+    sizes = {"in_channels": 4, "joint_attention_dim": 16, "caption_projection_dim": 16, "pooled_projection_dim": 16}
+    cls = diffusers.SD3Transformer2DModel
+    inputs = {
+        "hidden_states": torch.zeros(1, 4, 4, 4),
+        "encoder_hidden_states": torch.zeros(1, 6, 16),
+        "pooled_projections": torch.zeros(1, 16),
+        "timestep": torch.zeros(1),
+    }
+    plan = make_plan({**only, **sizes}, cls, "width=0.5", inputs=inputs)
+    assert [tap.student for tap in plan.taps] == ["transformer_blocks.0:1"]
+
+
 def test_macs_of_any_class_are_counted_with_recorded_inputs() -> None:
     name = "PixArtTransformer2DModel"
     teacher, plan = planned(name, "depth=0.5")
