@@ -6,6 +6,7 @@ no bit.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,6 @@ T = TypeVar("T")
 
 
 _OTHER_ENGINES = {
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context or sequence parallelism",
 }
@@ -39,7 +39,7 @@ def _is_on(name: str) -> bool:
 
 
 def check_engine() -> None:
-    """Nothing, if accelerate's settings ask for an engine that is trained with: none, DDP or FSDP2.
+    """Nothing, if accelerate's settings ask for an engine that is trained with: none, DDP, FSDP2 or DeepSpeed's ZeRO.
 
     Raises:
         UserError: they ask for another one.
@@ -52,6 +52,13 @@ def check_engine() -> None:
             f"accelerate's settings ask for {asked}, which is not supported; choose FSDP with fsdp_version: 2, which "
             "shards weights, gradients and moments as DeepSpeed's ZeRO 3 does, or plain data parallelism (torchrun)"
         )
+    if is_zero() and int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        os.environ["ACCELERATE_USE_DEEPSPEED"] = "false"  # nobody to share with
+    if is_zero() and importlib.util.find_spec("deepspeed") is None:
+        raise UserError(
+            "accelerate's settings ask for DeepSpeed, which is not installed; pip install deepspeed, or choose FSDP "
+            "with fsdp_version: 2"
+        )
     if is_sharded():
         # the libraries would load networks without values on all processes but the first; the teacher is needed on all
         os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
@@ -60,6 +67,11 @@ def check_engine() -> None:
 def is_sharded() -> bool:
     """Whether accelerate's settings ask for FSDP."""
     return _is_on("ACCELERATE_USE_FSDP")
+
+
+def is_zero() -> bool:
+    """Whether accelerate's settings ask for DeepSpeed."""
+    return _is_on("ACCELERATE_USE_DEEPSPEED")
 
 
 def join() -> None:

@@ -113,7 +113,7 @@ def _arm(
     asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
     pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
     unfilled = outline(network) if accelerator.is_fsdp2 else None
-    wrapped, optimizer = prepared(accelerator, pupil, adamw(pupil, options))
+    wrapped, optimizer = prepared(accelerator, pupil, adamw(pupil, options), options)
     # from the initialised student, not from a random one
     ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
     return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log, outline=unfilled)

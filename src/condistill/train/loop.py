@@ -26,7 +26,7 @@ from condistill.train.faults import not_finite, refuse_not_finite, smaller
 from condistill.train.log import notes_of
 from condistill.train.optim import learning_rate, restore_scaler, scaler_tensors, set_learning_rate
 from condistill.train.options import TrainOptions
-from condistill.train.sharding import clipped, refuse_blocks
+from condistill.train.sharding import backward, clipped, in_precision, refuse_blocks, unsummed
 from condistill.train.state import load_newest, refuse_other_settings, save_checkpoint
 from condistill.train.validation import Validation
 
@@ -128,15 +128,16 @@ def train(
                         for one in compiled:
                             within.enter_context(one.running())
                         for arm in () if is_last else arms:
-                            within.enter_context(accelerator.no_sync(arm.pupil))
-                        with accelerator.autocast():
+                            within.enter_context(unsummed(accelerator, arm.pupil))
+                        with in_precision(accelerator, options):
                             pupils = [arm.pupil for arm in arms]
                             losses = distillation_step(teacher, pupils, batch, drawn, method=method, network=network)
                         for k, (arm, terms) in enumerate(zip(arms, losses, strict=True)):
                             if why := not_finite(terms, drawn):
                                 refuse_not_finite(arm.name, why, step=step, num_skipped=skipped, options=options)
                             bad[k] = bad[k] or why
-                            accelerator.backward(terms.loss * (micro / share))
+                            # where one process skips the step, so do the others: their sum is not finite either
+                            backward(accelerator, arm.pupil, terms.loss * (math.nan if why else micro / share))
                     done.append((drawn.without_noise(), [terms.without_graph() for terms in losses]))
                     del losses
             except (RuntimeError, OSError, MemoryError) as error:
@@ -159,7 +160,7 @@ def train(
             norms = []
             for k, arm in enumerate(arms):
                 limit = options.clip if options.clip > 0 else float("inf")
-                norms.append(clipped(accelerator, list(arm.pupil.parameters()), limit))
+                norms.append(clipped(accelerator, arm.optimizer, list(arm.pupil.parameters()), limit))
                 if accelerator.scaler is None and not math.isfinite(norms[k]):  # fp16's scaler looks for itself
                     bad[k] = bad[k] or "its gradient"
                 if bad[k]:

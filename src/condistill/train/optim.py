@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from condistill.train.options import TrainOptions
 from condistill.train.sharding import share_of
+from condistill.train.zero import ZeroOptimizer
 
 
 def adamw(module: nn.Module, options: TrainOptions) -> torch.optim.AdamW:
@@ -47,6 +48,8 @@ def set_learning_rate(optimizer: Any, value: float) -> None:
 
 def optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
     """AdamW's state as tensors by "index.name"."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.tensors()
     state = optimizer.state_dict()["state"]
     return {f"{index}.{name}": torch.as_tensor(value) for index, row in state.items() for name, value in row.items()}
 
@@ -54,6 +57,9 @@ def optimizer_tensors(optimizer: Any) -> dict[str, Tensor]:
 @torch.no_grad()
 def restore_optimizer(optimizer: Any, found: Iterable[tuple[str, Tensor]]) -> None:
     """Puts back what `optimizer_tensors` gave, tensor by tensor: torch's own way holds all of it twice."""
+    if isinstance(optimizer, ZeroOptimizer):
+        optimizer.restore(found)
+        return
     inner = getattr(optimizer, "optimizer", optimizer)  # inside accelerate's
     owners = [(group, p) for group in inner.param_groups for p in group["params"]]
     inner.state.clear()

@@ -1,4 +1,4 @@
-"""FSDP2, where accelerate's settings ask for it: each process holds a share, checkpoints and students are whole.
+"""FSDP2 or ZeRO, where accelerate's settings ask for it: each process holds a share, what is saved is whole.
 
 What is saved is the same with and without it, so a run may be gone on with by any number of processes either way.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 
 from condistill import processes
 from condistill.errors import UserError, brief
+from condistill.train.options import TrainOptions
+from condistill.train.zero import ZeroOptimizer, shared_out, summed_later
 
 
 def engine(**wanted: Any) -> Any:
-    """accelerate's Accelerator with these settings and, from the environment that `accelerate launch` made, FSDP2."""
+    """accelerate's Accelerator with these settings, and with the engine that `accelerate launch` was told to use."""
     from accelerate import Accelerator, FullyShardedDataParallelPlugin
     from accelerate.state import AcceleratorState, PartialState
     from accelerate.utils import DistributedType, GradientAccumulationPlugin
@@ -28,8 +31,15 @@ def engine(**wanted: Any) -> Any:
     was_sharded = PartialState._shared_state.get("distributed_type") == DistributedType.FSDP
     AcceleratorState._reset_state(reset_partial_state=was_sharded)
     processes.join()
+    if processes.is_zero():  # which would take accelerate's to be about its own weights
+        wanted |= {"mixed_precision": "no"}
     # a step's micro-batches are ours to count, whatever the launcher was told
-    found = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1), **wanted)
+    try:
+        found = Accelerator(gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1), **wanted)
+    except ValueError as error:
+        raise UserError(
+            f"accelerate does not accept its own settings ({brief(error)}); make them again: accelerate config"
+        ) from error
     if processes.is_sharded() and found.num_processes > 1:
         if found.device.type == "cpu":
             # accelerate 1.15 does not do so on a CPU, and does not say so, though its code for it runs there as well
@@ -42,12 +52,14 @@ def engine(**wanted: Any) -> Any:
     return found
 
 
-def prepared(accelerator: Any, pupil: nn.Module, optimizer: Any) -> tuple[Any, Any]:
-    """Both, as accelerate wraps them.
+def prepared(accelerator: Any, pupil: nn.Module, optimizer: Any, options: TrainOptions) -> tuple[Any, Any]:
+    """Both, as accelerate or DeepSpeed wraps them.
 
     Raises:
         UserError: the student cannot be cut into the shares that accelerate's settings ask for.
     """
+    if processes.is_zero():
+        return shared_out(pupil, optimizer, clip=options.clip, precision=options.precision)
     if not accelerator.is_fsdp2:
         return accelerator.prepare(pupil, optimizer)
     # features are views, and nothing is done to them in place
@@ -74,8 +86,30 @@ def refuse_blocks(error: Exception) -> None:
         ) from error
 
 
-def clipped(accelerator: Any, parameters: list[nn.Parameter], limit: float) -> float:
-    """The norm of all gradients together, which are scaled down to `limit` where it is larger."""
+def in_precision(accelerator: Any, options: TrainOptions) -> AbstractContextManager[Any]:
+    """A block in which networks compute in `options.precision`, with whatever engine."""
+    if processes.is_zero() and options.precision == "bf16":
+        return torch.autocast(accelerator.device.type, torch.bfloat16)
+    return accelerator.autocast()
+
+
+def unsummed(accelerator: Any, pupil: Any) -> AbstractContextManager[Any]:
+    """A micro-batch after whose backward pass the processes need not know each other's gradients."""
+    return summed_later(pupil) if processes.is_zero() else accelerator.no_sync(pupil)
+
+
+def backward(accelerator: Any, pupil: Any, loss: Tensor) -> None:
+    """Adds the gradients of the loss."""
+    if processes.is_zero():
+        pupil.backward(loss)
+    else:
+        accelerator.backward(loss)
+
+
+def clipped(accelerator: Any, optimizer: Any, parameters: list[nn.Parameter], limit: float) -> float:
+    """The norm of all gradients together, which are scaled down to `limit` where it is larger (by ZeRO as it steps)."""
+    if isinstance(optimizer, ZeroOptimizer):
+        return optimizer.norm()
     if not accelerator.is_fsdp2:
         return float(accelerator.clip_grad_norm_(parameters, limit))
     accelerator.unscale_gradients()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,12 +20,14 @@ from safetensors.torch import load_file
 from condistill import Teacher, UserError, processes
 from condistill.errors import Remark
 from condistill.evaluate.sheets import sheet, tiles
+from condistill.train.zero import refuse_settings
 from tests import tiny
 from tests.unit.train import two_processes
 from tests.unit.train.test_validation import rows_of
-from tests.unit.train.two_processes import classes, made, narrowed, trained
+from tests.unit.train.two_processes import HAS_DEEPSPEED, classes, made, narrowed, trained
 
 DIES_WITHIN_SECONDS = 60
+NEEDS_DEEPSPEED = pytest.mark.skipif(not HAS_DEEPSPEED, reason="deepspeed is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     others = classes(folder)
     narrowed(*others, folder / "narrow", steps=4)
     narrowed(*others, folder / "one-shares", steps=2)
+    if HAS_DEEPSPEED:
+        shutil.copytree(folder / "one-shares", folder / "one-zero")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -59,6 +64,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     trained(teacher, cache, folder / "two-one", steps=4)
     narrowed(*others, folder / "shares-one", steps=4)
+    if HAS_DEEPSPEED:
+        narrowed(*others, folder / "zero-one", steps=4)
     return folder
 
 
@@ -76,7 +83,8 @@ def test_d_is_the_same_and_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [*(("one", name) for name in ("two", "two-one", "one-two")),
-     *(("narrow", name) for name in ("shares", "shares-one", "one-shares"))],
+     *(("narrow", name) for name in ("shares", "shares-one", "one-shares")),
+     *(pytest.param("narrow", name, marks=NEEDS_DEEPSPEED) for name in ("zero", "zero-one", "one-zero"))],
 )  # fmt: skip
 def test_draws_are_equal_and_weights_within_the_order_of_summation(folder: Path, one: str, other: str) -> None:
     for mine, theirs in zip(lines(folder / one), lines(folder / other), strict=True):
@@ -113,7 +121,7 @@ def test_draws_are_equal_and_weights_within_the_order_of_summation(folder: Path,
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "ask for DeepSpeed, which is not supported; choose FSDP with"),
+        ({"ACCELERATE_USE_MEGATRON_LM": "true"}, "ask for Megatron-LM, which is not supported; choose FSDP with"),
         ({"ACCELERATE_USE_FSDP": "true"}, "ask for FSDP version 1, which"),
         ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "ask for tensor, context"),
     ],
@@ -127,6 +135,38 @@ def test_other_engines_are_refused_before_anything_is_loaded(
         Teacher.load("emoji")
 
 
+def test_without_deepspeed_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    processes.check_engine()  # one process shares with nobody
+    assert not processes.is_zero()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="ask for DeepSpeed, which is not installed; pip install deepspeed, or choose"):
+        processes.check_engine()
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"zero_optimization": {"stage": 3}}, "ZeRO stage 3; set zero_stage: 1 or 2, or take FSDP"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, "offloading, which is not"),
+        ({"optimizer": {"type": "Adam"}}, "its own optimizer, which the recipe decides"),
+        ({"bf16": {"enabled": True}}, "bf16, which the recipe decides: .* set train.precision=bf16"),
+        ({"gradient_clipping": 0.5}, "gradient_clipping 0.5, the recipe for 1.0"),
+        ({"gradient_accumulation_steps": 4}, "gradient accumulation, .* use train.micro_batch"),
+    ],
+)
+def test_what_of_deepspeed_the_recipe_decides(config: dict[str, Any], said: str) -> None:
+    usual = {"zero_optimization": {"stage": 2}, "gradient_clipping": "auto", "bf16": {"enabled": "auto"}}
+    refuse_settings(usual, clip=1.0, precision="bf16")
+    with pytest.raises(UserError, match=f"DeepSpeed settings ask for {said}"):
+        refuse_settings(usual | config, clip=1.0, precision="no")
+    with pytest.raises(UserError, match="fp16 is not supported with DeepSpeed"):
+        refuse_settings(usual, clip=1.0, precision="fp16")
+
+
 def test_accelerate_starts_one_process_on_a_cpu_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     processes.join()
@@ -135,8 +175,9 @@ def test_accelerate_starts_one_process_on_a_cpu_and_that_is_said(monkeypatch: py
         processes.join()
 
 
-def test_two_students_in_shares_at_once(folder: Path) -> None:
-    first, second = (load_file(folder / f"pair/checkpoints/step-00000001/{k}.optimizer.safetensors") for k in range(2))
+@pytest.mark.parametrize("run", ["pair", pytest.param("zero-pair", marks=NEEDS_DEEPSPEED)])
+def test_two_students_in_shares_at_once(folder: Path, run: str) -> None:
+    first, second = (load_file(folder / run / f"checkpoints/step-00000001/{k}.optimizer.safetensors") for k in range(2))
     # of the same first weights, but for the last bits, and each with all of its own moments
     assert first.keys() == second.keys() and all(torch.allclose(value, second[name]) for name, value in first.items())
 
@@ -151,6 +192,18 @@ def test_grids_are_drawn_where_each_process_holds_a_share(folder: Path) -> None:
         drawn = sheet([tiles(made, None)], rate=None).picture
         # one level of 255, where another number of threads sums in another order
         assert np.abs(row.astype(int) - drawn).max() <= 1
+
+
+@pytest.mark.parametrize("run", ["skipped", pytest.param("zero-skipped", marks=NEEDS_DEEPSPEED)])
+def test_what_is_not_finite_in_one_is_skipped_by_both(folder: Path, run: str) -> None:
+    lines = [json.loads(line) for line in (folder / run / "log.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["step"]) for line in lines[1:]] == [("step", 1), ("skip", 2), ("end", 2)]
+    assert lines[2]["why"] == "its gradient"  # as the first process, whose loss is finite, gets to know
+    after_one = load_file(
+        folder / ("zero-pair" if "zero" in run else "pair") / "checkpoints/step-00000001/0.pupil.safetensors"
+    )
+    after_two = load_file(folder / run / "checkpoints/step-00000002/0.pupil.safetensors")
+    assert all(torch.allclose(value, after_two[name], atol=4e-4) for name, value in after_one.items())
 
 
 def test_when_one_dies_the_other_stops_soon_and_nothing_is_lost(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ FSDP2 = {
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
 }
+HAS_DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
 
 
 def made(teacher: Teacher, folder: Path) -> Cache:
@@ -58,17 +60,30 @@ def narrowed(teacher: Teacher, cache: Cache, folder: Path, *, steps: int, num: i
     assert result.student.sample([1], call={"num_inference_steps": 1}).latents.isfinite().all()
 
 
+def skipped(teacher: Teacher, cache: Cache, folder: Path) -> None:
+    """A run of two steps whose second is not finite in one process alone."""
+    student, calls = teacher.student("width=0.5", init="random"), iter(range(100))
+
+    def once(module: torch.nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * (float("nan") if next(calls) == 2 and os.environ["RANK"] == "1" else 1.0)
+
+    student.network.proj_out_2.register_forward_hook(once)
+    options = {**OPTIONS, "corpus": [8, 9], "log_every": 1, "skip_not_finite": 1}
+    distill(teacher, student, cache, out=folder, steps=2, **options)
+
+
 def main(folder: Path) -> None:
     """D and a run by both; a run begun by both and one gone on with by both; the same of another student
-    of which each holds a share; then this process or the other dies."""
+    of which each holds a share, and of its moments alone; then this process or the other dies."""
     torch.set_num_threads(1)
     teacher = Teacher.from_pipeline(tiny.sd())
     cache = made(teacher, folder / "D2")
     trained(teacher, cache, folder / "two", steps=4)
     trained(teacher, cache, folder / "two-one", steps=2)
     trained(teacher, cache, folder / "one-two", steps=4)
-    os.environ.update(FSDP2)
     others = classes(folder)
+    skipped(*others, folder / "skipped")
+    os.environ.update(FSDP2)
     try:
         narrowed(*others, folder / "refused", steps=4)
     except UserError as error:  # DiT takes its times from within its first block
@@ -81,6 +96,15 @@ def main(folder: Path) -> None:
     # looked at as well: drawn by the first process from what both put together
     narrowed(*others, folder / "pair", steps=1, num=2, validate_every=1, validate_prompts=[1, 8], ema=0.5)
     del os.environ["ACCELERATE_USE_FSDP"]
+    if HAS_DEEPSPEED:
+        os.environ.update(ACCELERATE_USE_DEEPSPEED="true", ACCELERATE_DEEPSPEED_ZERO_STAGE="1")
+        narrowed(*others, folder / "zero", steps=4)
+        os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = "2"
+        narrowed(*others, folder / "zero-one", steps=2)
+        narrowed(*others, folder / "one-zero", steps=4)
+        narrowed(*others, folder / "zero-pair", steps=1, num=2)
+        skipped(*others, folder / "zero-skipped")
+        del os.environ["ACCELERATE_USE_DEEPSPEED"]
     if os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     trained(teacher, cache, folder / "alone", steps=4)
