@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import errno
+import json
+import locale
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 import torch
 
 from condistill import Cache, Teacher, generate
+from condistill.cli import main
 from condistill.lock import NAME, Lock
 from condistill.train.state import steps_saved
 from condistill.world import exact
@@ -108,6 +111,35 @@ def test_no_text_is_read_or_written_in_the_encoding_of_the_locale() -> None:
             if is_text and "utf-8" not in words and all(word.arg != "encoding" for word in node.keywords):
                 found.append(f"{path.name}:{node.lineno}")
     assert found == []
+
+
+@pytest.mark.skipif(shutil.which("localedef") is None, reason="no localedef")
+@pytest.mark.parametrize("language", ["de_DE", "tr_TR"])
+def test_a_decimal_comma_and_a_dotless_i_change_no_number(
+    exact_teacher: Teacher, exact_cache: Cache, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    made = tmp_path / "locales" / f"{language}.UTF-8"
+    made.parent.mkdir()
+    subprocess.run(["localedef", "-i", language, "-f", "UTF-8", str(made)], check=False, capture_output=True)
+    if not made.is_dir():
+        pytest.skip(f"{language} cannot be made here")
+    monkeypatch.setenv("LOCPATH", str(made.parent))
+    (tmp_path / "p.csv").write_text("caption,weight\nTITANIC 0.5,1.5\n", encoding="utf-8")
+    recipe = "teacher: emoji\nstudent: b-base\ndata: {prompts: p.csv}\ntrain: {steps: 1, lr: 0.5}\n"
+    (tmp_path / "r.yaml").write_text(recipe, encoding="utf-8")
+    found, before = [], locale.setlocale(locale.LC_ALL)
+    try:
+        for name in ("C", made.name):
+            locale.setlocale(locale.LC_ALL, name)
+            trained(exact_teacher, exact_cache, tmp_path / name, steps=2)
+            assert main(["validate", str(tmp_path / "r.yaml"), "--json"]) == 0
+            rows = [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text("utf-8").splitlines()]
+            found.append((capfd.readouterr().out, [row["loss"] for row in rows if row["event"] == "step"]))
+        assert locale.localeconv()["decimal_point"] == ","
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+    assert found[0] == found[1] and len(found[0][1]) == 2
 
 
 def test_prompts_of_any_language_in_the_c_locale(tmp_path: Path) -> None:
