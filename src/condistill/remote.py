@@ -13,6 +13,7 @@ from typing import Any
 
 from condistill.errors import UserError, brief
 from condistill.files import GIB, atomic
+from condistill.hub import silent
 
 COPIES_GIB = 50.0  # where CONDISTILL_COPIES_GIB is not set
 
@@ -53,6 +54,8 @@ class RemoteFolder:
     def __init__(self, url: str, *, cache_dir: Path | None = None, max_bytes: int | None = None):
         self.url, self._all = url.rstrip("/"), cache_folder(cache_dir) / "copies"
         self.max_bytes = _bound() if max_bytes is None else max_bytes
+        if url.startswith("hf://") and (why := silent()):
+            raise UserError(f"cannot read {url} ({why}); check the connection")
         try:
             from fsspec.core import url_to_fs
 

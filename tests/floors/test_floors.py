@@ -22,6 +22,7 @@ FLOORS = [
             "dotted",
             "errors",
             "files",
+            "hub",
             "lock",
             "memory",
             "owner",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from condistill import hub
 from condistill.errors import UserError, nearest, unknown_name
 from condistill.recipes.folders import new_folder
 
@@ -45,17 +46,20 @@ def _from_hub(name: str) -> str:
         LocalEntryNotFoundError,
     )
 
+    why = hub.silent()
     for component in ("unet", "transformer", "prior", "decoder"):
         try:
-            return hf_hub_download(name, f"{component}/config.json")
+            return hf_hub_download(name, f"{component}/config.json", local_files_only=bool(why))
         except LocalEntryNotFoundError:
-            break
+            if not why:
+                break
         except EntryNotFoundError:
             continue
         except (HfHubHTTPError, OSError, ValueError):
             break
     raise UserError(
-        f"no denoiser's config of {name} could be had from the hub; check the id and the connection, or give a folder"
+        f"no denoiser's config of {name} could be had from the hub ({why or 'it gave none'}); check the connection and "
+        "the id, or give a folder"
     )
 
 

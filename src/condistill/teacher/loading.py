@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condistill import processes
+from condistill import hub, processes
 from condistill.errors import UserError, brief, nearest
 
 if TYPE_CHECKING:
@@ -97,11 +97,14 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
     kwargs.setdefault("use_safetensors", True)
     # diffusers renamed torch_dtype to dtype in 0.36; its old name still works with a warning
     kwargs["dtype"] = kwargs.pop("torch_dtype", kwargs.get("dtype", torch.float32))
+    why = hub.silent() if isinstance(where, str) else ""
+    if why:
+        kwargs.setdefault("local_files_only", True)  # what was fetched before
     try:
         pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
-        raise UserError(f"could not load a pipeline from {name}: {brief(error)}{_advice(where)}") from error
+        raise UserError(f"could not load a pipeline from {name}: {why or brief(error)}{_advice(where)}") from error
 
 
 def _advice(where: Path | str) -> str:

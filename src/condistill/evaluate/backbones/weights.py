@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from condistill import hub
 from condistill.errors import UserError, brief
 from condistill.files import load_tensors, sha256
 
@@ -101,8 +102,11 @@ def _downloaded(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    why = hub.silent()
     try:
-        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS)))
+        return Path(snapshot_download(name, allow_patterns=list(_PATTERNS), local_files_only=bool(why)))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = brief(error)
-        raise UserError(f"{name} could not be fetched from the hub ({reason}); give a local folder or file") from error
+        raise UserError(
+            f"{name} could not be fetched from the hub ({why or brief(error)}); check the connection, or give a local "
+            "folder or file"
+        ) from error
