@@ -14,7 +14,7 @@ from condistill.students.meta import on_meta, shapes
 from condistill.students.per_block import Stay, entries, in_order, shared_items
 from condistill.students.presets import Cut
 from condistill.students.stacks import Stack, find_stacks, lists_blocks
-from condistill.students.width import narrow_transformer
+from condistill.students.width import narrow_transformer, transformer_ways
 
 # a stack with less than this share of the largest one's parameters is left alone by depth= (keep= may name it)
 WORTH_CUTTING = 0.1
@@ -151,7 +151,8 @@ def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> d
         kept |= {s: max(1, math.floor(s.length * cut.depth + 0.5)) for s in worth}
         if all(count == s.length for s, count in kept.items()):
             counts = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks)
-            said = f"{counts}; give a smaller depth" if counts else "no list of two or more blocks; try width=0.5"
+            none = "no list of two or more blocks"
+            said = f"{counts}; give a smaller depth" if counts else f"{none}; {transformer_ways(cls, teacher)}"
             raise UserError(f"depth={cut.depth:g} cuts nothing from {cls.__name__}: {said}")
     return kept
 

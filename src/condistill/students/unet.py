@@ -13,6 +13,7 @@ from torch import nn
 
 from condistill.errors import UserError
 from condistill.students.presets import Cut
+from condistill.students.ways import DEPTHS, most, unet_ways
 
 MIN_STAGES = 2
 # config fields with one entry per stage, from the outside in
@@ -51,7 +52,7 @@ def cut_unet(config: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
     if cut.layers is not None:
         found["layers_per_block"] = cut.layers
     if cut.fewer_layers:
-        found["layers_per_block"] = _fewer_layers(config["layers_per_block"])
+        found["layers_per_block"] = _fewer_layers(config)
     if cut.depth < 1.0:
         found = _shallower(found, cut.depth)
     if cut.mid != "keep":
@@ -71,25 +72,27 @@ def _needs_stages(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     if stages != given or isinstance(depths, int) or "CrossAttn" in down[0]:
         raise UserError(
             f"this preset cuts an SDXL U-Net (3 stages, transformers in the inner two); got {stages} stages: "
-            f"{', '.join(down)}; choose b-base, depth=0.5 or width=0.75"
+            f"{', '.join(down)}; {unet_ways(config)}"
         )
 
 
-def _fewer_layers(layers: int | list[int] | tuple[int, ...]) -> int | list[int]:
-    if max(_flat(layers)) < 2:
-        raise UserError("every block of this U-Net has one layer only, so none can be removed; try width=0.75")
+def _fewer_layers(config: Mapping[str, Any]) -> int | list[int]:
+    layers = config["layers_per_block"]
+    if most(layers) < 2:
+        raise UserError(
+            f"every block of this U-Net has one layer only, so none of these can be removed; {unet_ways(config)}"
+        )
     return _mapped(layers, lambda count: max(1, count - 1))
 
 
 def _shallower(config: Mapping[str, Any], depth: float) -> dict[str, Any]:
-    fields = ("layers_per_block", "transformer_layers_per_block", "reverse_transformer_layers_per_block")
     found = dict(config)
-    for name in fields:
+    for name in DEPTHS:
         if config.get(name) is not None:
             found[name] = _mapped(config[name], lambda count: max(1, math.floor(count * depth + 0.5)))
-    if all(found.get(name) == _mapped(config.get(name), int) for name in fields):
-        counts = {name: config[name] for name in fields if config.get(name) is not None}
-        raise UserError(f"depth={depth:g} cuts nothing from {counts}; give a smaller depth, or a width")
+    if all(found.get(name) == _mapped(config.get(name), int) for name in DEPTHS):
+        counts = {name: config[name] for name in DEPTHS if config.get(name) is not None}
+        raise UserError(f"depth={depth:g} cuts nothing from {counts}; {unet_ways(config)}")
     return found
 
 
@@ -98,7 +101,7 @@ def _fewer_stages(config: Mapping[str, Any], removed: int) -> dict[str, Any]:
     if stages - removed < MIN_STAGES:
         raise UserError(
             f"this U-Net has {stages} stages; removing the innermost would leave {stages - removed}, "
-            f"{MIN_STAGES} are wanted; choose b-small or a width"
+            f"{MIN_STAGES} are wanted; choose b-small, or {unet_ways(config)}"
         )
     found = dict(config)
     for name in _BY_STAGE:
@@ -147,7 +150,3 @@ def _mapped(value: Any, function: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_mapped(one, function) for one in value]
     return value if value is None else function(value)
-
-
-def _flat(value: Any) -> list[int]:
-    return [n for one in value for n in _flat(one)] if isinstance(value, list | tuple) else [value]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,10 +14,8 @@ from torch import nn
 from condistill.errors import UserError
 from condistill.students.meta import clean, on_meta, shapes
 from condistill.students.passes import one_pass
-from condistill.students.stacks import lengths
-
-# a width may be off the wanted one by this share of it through rounding (SD's 320 x 0.75 = 240 becomes 256)
-ROUNDING = 0.1
+from condistill.students.stacks import find_stacks, lengths
+from condistill.students.ways import ROUNDING, heads_of, heads_that_fit, rounded, unet_ways, unit_of, ways
 
 
 def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -30,17 +27,15 @@ def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any]
     Raises:
         UserError: no valid width close enough; names those that are possible.
     """
-    widths = list(config["block_out_channels"])
-    field = "num_attention_heads" if config.get("num_attention_heads") else "attention_head_dim"
-    given = config.get(field) or 1
-    unit = math.lcm(config.get("norm_num_groups", 32) or 1, given if isinstance(given, int) else 1)
-    found = [_rounded(channels, width, unit) for channels in widths]
+    widths, unit = list(config["block_out_channels"]), unit_of(config)
+    field, given = heads_of(config)
+    found = [_rounded(config, channels, width, unit) for channels in widths]
     if found == widths:
-        raise UserError(f"width={width:g} cuts nothing from widths {widths}; {_possible(widths, unit)}")
+        raise UserError(f"width={width:g} cuts nothing from widths {widths}; {unet_ways(config)}")
     student = {**config, "block_out_channels": found}
     if not isinstance(given, int):
         sizes = zip(widths, found, given, strict=True)
-        student[field] = [_heads(before, after, heads) for before, after, heads in sizes]
+        student[field] = [_heads(config, before, after, heads) for before, after, heads in sizes]
     notes = tuple(
         f"width {channels} x {width:g} = {channels * width:g} rounded to {got}, a multiple of {unit}"
         for channels, got in zip(widths, found, strict=True)
@@ -49,31 +44,23 @@ def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any]
     return student, notes
 
 
-def _rounded(channels: int, width: float, unit: int) -> int:
-    wanted = channels * width
-    got = math.floor(wanted / unit + 0.5) * unit
-    if got <= 0 or abs(got - wanted) > ROUNDING * wanted:
+def _rounded(config: Mapping[str, Any], channels: int, width: float, unit: int) -> int:
+    got = rounded(channels, width, unit)
+    if got is None:
+        narrow = "" if channels > unit else f", so {channels} channels cannot be narrowed"
         raise UserError(
-            f"width={width:g} of {channels} channels is {wanted:g}, but multiples of {unit} are wanted (norm groups "
-            f"and heads); {_possible([channels], unit)}"
+            f"width={width:g} of {channels} channels is {channels * width:g}, but multiples of {unit} are wanted (norm "
+            f"groups and heads){narrow}; {unet_ways(config)}"
         )
     return got
 
 
-def _possible(widths: list[int], unit: int) -> str:
-    smallest = min(widths)
-    shares = [f"{k * unit / smallest:.3g}" for k in range(1, (smallest - 1) // unit + 1)]
-    return (
-        f"possible: width={', '.join(shares)}" if shares else f"{smallest} channels cannot be narrowed; try depth=0.5"
-    )
-
-
-def _heads(before: int, after: int, heads: int) -> int:
-    size = before // heads
-    fitting = [h for h in range(1, heads + 1) if after % h == 0 and after // h <= size]
+def _heads(config: Mapping[str, Any], before: int, after: int, heads: int) -> int:
+    size, fitting = before // heads, heads_that_fit(before, after, heads)
     if not fitting:
         raise UserError(
-            f"{after} channels cannot be split into at most {heads} heads of at most {size} channels; try another width"
+            f"{after} channels cannot be split into at most {heads} heads of at most {size} channels; "
+            f"{unet_ways(config)}"
         )
     return min(fitting, key=lambda h: abs(after // h - size))
 
@@ -98,12 +85,11 @@ def narrow_transformer(
     """
     network = on_meta(cls, config)
     config = clean(network.config)  # type: ignore[arg-type]
-    heads = {name: value for name, value in config.items() if "heads" in name and type(value) is int and value > 1}
+    heads, counts = _counts(config)
     if not heads:
-        raise UserError(f"width={width:g}: {cls.__name__} has no number of heads in its config; try depth=0.5")
+        known = ways(deeper=bool(find_stacks(cls, config, network)), shares=())
+        raise UserError(f"width={width:g}: {cls.__name__} has no number of heads in its config; {known}")
     main = max(heads, key=lambda name: heads[name])
-    counts = [k for k in range(1, heads[main]) if all(value * k % heads[main] == 0 for value in heads.values())]
-    counts = counts or list(range(1, heads[main]))
     shares = ", ".join(f"{k / heads[main]:.3g}" for k in counts)
     wanted = heads[main] * width
     kept = min(counts, key=lambda k: abs(k - wanted))
@@ -111,12 +97,27 @@ def narrow_transformer(
         raise UserError(f"width={width:g} of {heads[main]} heads is {wanted:g}; possible: width={shares}")
     changes = _that_run(cls, network, main, kept, inputs)
     if changes is None:
-        others = [k for k in counts if _that_run(cls, network, main, k, inputs)]
-        shares = ", ".join(f"{k / heads[main]:.3g}" for k in others)
-        possible = f"possible: width={shares}" if shares else "no other number of them does either; try depth=0.5"
-        raise UserError(f"width={width:g}: no {cls.__name__} with {kept} of {heads[main]} heads runs; {possible}")
-    rounded = f"width {heads[main]} heads x {width:g} = {wanted:g} rounded to {kept}"
-    return {**config, **changes}, () if kept == wanted else (rounded,)
+        known = transformer_ways(cls, network, inputs)
+        raise UserError(f"width={width:g}: no {cls.__name__} with {kept} of {heads[main]} heads runs; {known}")
+    note = f"width {heads[main]} heads x {width:g} = {wanted:g} rounded to {kept}"
+    return {**config, **changes}, () if kept == wanted else (note,)
+
+
+def transformer_ways(cls: type, network: nn.Module, inputs: Mapping[str, Any] | None = None) -> str:
+    """The depth and the widths that cut this network, or that there are none; each width was tried."""
+    config = clean(network.config)  # type: ignore[arg-type]
+    heads, counts = _counts(config)
+    main = max(heads, key=lambda name: heads[name], default="")
+    shares = [f"{k / heads[main]:.3g}" for k in counts if _that_run(cls, network, main, k, inputs)]
+    return ways(deeper=bool(find_stacks(cls, config, network)), shares=shares)
+
+
+def _counts(config: Mapping[str, Any]) -> tuple[dict[str, int], list[int]]:
+    """The fields that say how many heads there are, and to how many the largest of them may go down."""
+    heads = {name: value for name, value in config.items() if "heads" in name and type(value) is int and value > 1}
+    most = max(heads.values(), default=1)
+    counts = [k for k in range(1, most) if all(value * k % most == 0 for value in heads.values())]
+    return heads, counts or list(range(1, most))
 
 
 def _that_run(

@@ -167,13 +167,15 @@ def test_sdxl_presets_fit_any_sdxl_layout(spec: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "spec", "message"),
     [
-        ({"layers_per_block": 1}, "b-base", "one layer only"),
-        ({"layers_per_block": 1}, "depth=0.5", "cuts nothing"),
+        ({"layers_per_block": 1}, "b-base", "removed; try width=0.25, 0.5, 0.75"),
+        ({"layers_per_block": 1}, "depth=0.5", "1}; try width=0.25, 0.5, 0.75"),
+        ({"layers_per_block": 1, "norm_num_groups": 16}, "depth=0.5", "nothing of this network can be cut"),
+        ({"layers_per_block": 1, "norm_num_groups": 16}, "width=0.5", "nothing of this network can be cut"),
         ({"mid_block_type": None}, "b-small", "no mid block to remove by config"),
         (stages(2, cross=1), "b-tiny", "2 stages"),
         ({}, "width=0.99", "cuts nothing"),
         ({}, "width=0.1", "multiples of 4 are wanted"),
-        ({"norm_num_groups": 16}, "width=0.5", "cannot be narrowed"),
+        ({"norm_num_groups": 16}, "width=0.5", "cannot be narrowed; try depth=0.5"),
         ({}, "keep=resnets:0", "known: down_blocks.0.attentions"),
         ({}, "keep=down_blocks.0:0,1", "cuts nothing"),
         ({}, "keep=down_blocks.0:2", "there are 0 to 1"),
