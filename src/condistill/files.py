@@ -145,9 +145,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 # no space, no quota, and a file larger than the file system or `ulimit -f` allows
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # libraries report a full disk as an error of their own, with the system's words in it
-_FULL_WORDS = ("No space left", "Disk quota exceeded", "File too large", *(f"os error {code}" for code in _FULL))
+_FULL_WORDS = ("No space left", "Disk quota exceeded", "File too large", *(f"os error {code}" for code in FULL))
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def full_disk_said(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         code = error.errno if isinstance(error, OSError) else None
-        if code in _FULL or (code is None and any(word in str(error) for word in _FULL_WORDS)):
+        if code in FULL or (code is None and any(word in str(error) for word in _FULL_WORDS)):
             raise disk_full(path) from error
         raise
 

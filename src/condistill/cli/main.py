@@ -16,6 +16,7 @@ from typer.exceptions import Exit, TyperException
 from condistill.cli.app import build, verb_names
 from condistill.cli.stopping import Stopped
 from condistill.errors import Remark, UserError, nearest, one_line, panics_said
+from condistill.files import FULL
 from condistill.memory import advising
 from condistill.stopping import interrupting
 
@@ -123,7 +124,7 @@ def _unknown_verb(said: str) -> str | None:
 def _of_the_system(error: OSError) -> str | None:
     """What the system refused, in one line; None where it is no mistake of the user."""
     place = f": {error.filename}" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return f"no space left on the disk{place}; nothing written before is lost: free some and run the same again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"not permitted to read or write{place}; choose another folder or change its permissions"

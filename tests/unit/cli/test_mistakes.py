@@ -175,6 +175,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
     ("error", "code", "said"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "big.bin"), 2, "error: no space left on the disk: big.bin"),
+        (OSError(errno.EFBIG, "File too large", "big.bin"), 2, "error: no space left on the disk: big.bin"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "error: not permitted to read or write: /x"),
         (KeyboardInterrupt(), 130, "stopped; everything written before is kept"),
         (RuntimeError("a bug"), 1, "RuntimeError: a bug"),
