@@ -74,8 +74,6 @@ def generate(
     if dtype not in DTYPES:
         raise UserError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     total = num_items or len(whole)
-    items = list(itertools.islice(itertools.cycle(whole), total))
-    seeds = [int(s) for s in integers(seed, "item", numbers(0, total), SEED_RANGE)]
     call = dict(call or {})
     teacher = teacher.with_call(call, whole)
     report_cut(teacher, whole, "prompts of D")
@@ -92,6 +90,10 @@ def generate(
         noise={**teacher.noise_path.describe(), "scheduler": type(teacher.scheduler).__name__},
         versions=versions(),
     )
+    if not (Path(out) / MANIFEST).exists():
+        require_free(out, manifest.latent_bytes, "D")  # before the rows: they fill the memory where items are too many
+    items = list(itertools.islice(itertools.cycle(whole), total))
+    seeds = [int(s) for s in integers(seed, "item", numbers(0, total), SEED_RANGE)]
     if processes.any_of(repair or not _is_whole(Path(out), manifest, items, seeds)):
         # a folder that is whole is only read: it may be read-only, or in use by others
         with alone(out, waited_for), advising(f"set data.batch lower ({batch} now); it changes the last bits at most"):

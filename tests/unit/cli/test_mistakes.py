@@ -146,6 +146,8 @@ def test_no_room_for_d(cli: Cli, pipeline: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=1, used=1, free=0))
     said = cli("cache", written(tmp_path, pipeline), "--out", "run").error
     assert said.startswith("D needs about") and "0 MiB are free" in said
+    said = cli("cache", tmp_path / "tiny.yaml", "data.num_items=99999999999999", "--out", "many").error
+    assert said.startswith("D needs about")  # and its rows were not made, which would fill the memory
 
 
 def test_no_prompts(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
