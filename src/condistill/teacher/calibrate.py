@@ -96,7 +96,7 @@ def _with_third(runner: Runner, keys: Keys) -> Keys:
     With the first one again nothing is as long as it was beside the second, and lengths cannot be told from contents.
     """
     a, b, c = keys
-    if c != a or not isinstance(a, str):
+    if not isinstance(a, str) or c != a:
         return keys
     third = next(text for text in PROMPTS if text not in (a, b))
     try:

@@ -85,8 +85,8 @@ class Runner:
             generators: one per key; drawn from a fixed seed if not given.
         """
         pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
-        arguments = {**self.call, **key_arguments(pipeline, keys, single=self.single)}
-        arguments = _with_tuples(arguments, parameters)
+        call = self.call if self.single else _for_each(self.call, parameters, len(keys))
+        arguments = _with_tuples({**call, **key_arguments(pipeline, keys, single=self.single)}, parameters)
         if "generator" in parameters:
             drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
             arguments["generator"] = drawn[0] if self.single else drawn
@@ -124,6 +124,16 @@ class Runner:
         parts = networks(self.pipeline)
         names = list(parts) if self.upstream is None else self.upstream
         return {name: parts[name] for name in names if parts[name] is not self.network}
+
+
+def _for_each(call: Mapping[str, Any], parameters: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """The call with a text beside the keys, as a negative prompt, said for each of them where the pipeline takes lists.
+
+    Some refuse one text beside a list of prompts, others repeat it themselves.
+    """
+    said = {name: str(one.annotation).lower() for name, one in parameters.items()}
+    lists = {name for name, annotation in said.items() if "str" in annotation and "list[str]" in annotation}
+    return {name: [value] * n if name in lists and isinstance(value, str) else value for name, value in call.items()}
 
 
 def _with_tuples(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,17 @@ def test_a_sample_is_what_the_pipeline_itself_draws() -> None:
     assert found.images is not None and (found.images == own).all()
 
 
+@pytest.mark.parametrize("build", [tiny.sd, tiny.sdxl])
+def test_a_negative_prompt_of_the_call_is_every_keys(build: Callable[[], Any]) -> None:
+    pipeline = build()
+    call = {"num_inference_steps": 2, "guidance_scale": 5.0}
+    teacher = Teacher.from_pipeline(pipeline)
+    found = teacher.sample(["a fox", "two dogs"], seed=3, call={**call, "negative_prompt": "ugly"}).latents
+    each = [{"prompt": prompt, "negative_prompt": "ugly"} for prompt in ("a fox", "two dogs")]
+    assert torch.equal(found, teacher.sample(each, seed=3, call=call).latents)
+    assert not torch.equal(found, teacher.sample(["a fox", "two dogs"], seed=3, call=call).latents)
+
+
 def test_sdxl_condition_has_everything_that_belongs_to_the_prompt() -> None:
     teacher = Teacher.from_pipeline(tiny.sdxl())
     assert set(teacher.calibration.key_paths) == {"encoder_hidden_states", "added_cond_kwargs.text_embeds"}
