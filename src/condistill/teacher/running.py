@@ -85,8 +85,8 @@ class Runner:
             generators: one per key; drawn from a fixed seed if not given.
         """
         pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
-        call = self.call if self.single else _for_each(self.call, parameters, len(keys))
-        arguments = _with_tuples({**call, **key_arguments(pipeline, keys, single=self.single)}, parameters)
+        arguments = {**self.call, **key_arguments(pipeline, keys, single=self.single)}
+        arguments = _as_wanted(arguments, parameters, 0 if self.single else len(keys))
         if "generator" in parameters:
             drawn = generators or [generator(0, "calibrate", k) for k in range(len(keys))]
             arguments["generator"] = drawn[0] if self.single else drawn
@@ -126,21 +126,13 @@ class Runner:
         return {name: parts[name] for name in names if parts[name] is not self.network}
 
 
-def _for_each(call: Mapping[str, Any], parameters: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """The call with a text beside the keys, as a negative prompt, said for each of them where the pipeline takes lists.
-
-    Some refuse one text beside a list of prompts, others repeat it themselves.
-    """
+def _as_wanted(arguments: Mapping[str, Any], parameters: Mapping[str, Any], n: int) -> dict[str, Any]:
+    """With tuples for lists where a pipeline wants those, and n times a text that stands beside lists of n prompts."""
     said = {name: str(one.annotation).lower() for name, one in parameters.items()}
-    lists = {name for name, annotation in said.items() if "str" in annotation and "list[str]" in annotation}
-    return {name: [value] * n if name in lists and isinstance(value, str) else value for name, value in call.items()}
-
-
-def _with_tuples(arguments: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments with a tuple where the pipeline wants one and has a list: JSON and YAML know lists only."""
-    said = {name: str(one.annotation).lower() for name, one in parameters.items()}
-    wanted = {name for name, annotation in said.items() if "tuple" in annotation and "list" not in annotation}
-    return {n: tuple(value) if n in wanted and isinstance(value, list) else value for n, value in arguments.items()}
+    tuples = {name for name, annotation in said.items() if "tuple" in annotation and "list" not in annotation}
+    lists = {name for name, annotation in said.items() if n and "list[str]" in annotation}
+    made = {name: tuple(v) if name in tuples and isinstance(v, list) else v for name, v in arguments.items()}
+    return {name: [v] * n if name in lists and isinstance(v, str) else v for name, v in made.items()}
 
 
 class NotRun(UserError):
