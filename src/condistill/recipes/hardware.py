@@ -18,12 +18,14 @@ class Device:
         memory_bytes: of the device, or of the machine where it is a CPU.
         half_teraflops: 10^12 operations a second in 16 bits, dense, by the data sheet; None where not known.
         single_teraflops: the same in float32.
+        is_cpu: whether it is the machine itself.
     """
 
     name: str
     memory_bytes: int
     half_teraflops: float | None = None
     single_teraflops: float | None = None
+    is_cpu: bool = False
 
     @property
     def usable_bytes(self) -> int:
@@ -73,4 +75,4 @@ def this_machine() -> Device:
     if torch.cuda.is_available():
         about = torch.cuda.get_device_properties(0)
         return Device(about.name, int(about.total_memory))
-    return Device(f"this CPU ({torch.get_num_threads()} threads)", machine_bytes())
+    return Device(f"this CPU ({torch.get_num_threads()} threads)", machine_bytes(), is_cpu=True)

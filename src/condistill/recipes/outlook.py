@@ -9,6 +9,7 @@ from typing import Any
 
 from condistill.files import GIB, free_bytes
 from condistill.progress import duration
+from condistill.recipes.compile_time import compile_seconds, notes_on_compiling, speed_compiled
 from condistill.recipes.hardware import Device
 from condistill.recipes.memory import Memory, advice_on_memory
 from condistill.recipes.sizes import Sizes
@@ -96,6 +97,7 @@ def outlook(
     name: str, work: Work, sizes: Sizes, speed: Speed, *, device: Device, num_devices: int, out: str | Path
 ) -> Outlook:
     """What the work takes on these devices."""
+    speed = speed_compiled(work, speed, device)
     stages = {"D": _times_n(speed.image, work.images)}
     for arm in work.arms:
         label = "training" if len(work.arms) == 1 else f"train {arm.name}"
@@ -103,6 +105,8 @@ def outlook(
     if work.evaluated:
         stages["evaluation"] = _times_n(speed.evaluated, work.evaluated)
     seconds = {stage: _times_n(one, 1 / num_devices) for stage, one in stages.items()}
+    if compiling := compile_seconds(work, sizes, device):
+        seconds["compiling"] = compiling, compiling
     seconds["all"] = (sum(low for low, _ in seconds.values()), sum(high for _, high in seconds.values()))
     memory = Memory.of(work, sizes, device=device, num_devices=num_devices)
     disk = {"D": work.images * sizes.item_bytes(work.cache_dtype), "C": work.corpus_bytes}
@@ -115,7 +119,7 @@ def outlook(
     hours = (seconds["all"][0] * num_devices / 3600, seconds["all"][1] * num_devices / 3600)
     return Outlook(
         name, device.name, num_devices, speed.basis, seconds, hours, memory, disk, free, sizes.as_dict(),
-        tuple(advice), (*work.notes, *sizes.notes),
+        tuple(advice), (*work.notes, *sizes.notes, *notes_on_compiling(work, device)),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from condistill.errors import UserError
 from condistill.recipes.arms import arms
 from condistill.recipes.paths import files_of
 from condistill.recipes.schema import Recipe
+from condistill.train.compiling import is_asked_for
 
 DEFAULT_STEPS = 50  # of most pipelines; only where neither the recipe nor the pipeline says
 UNKNOWN_IMAGES = 1000  # what D is counted for where its list of prompts is not here
@@ -50,6 +51,11 @@ class ArmWork:
     def in_half_precision(self) -> bool:
         """Whether the student computes in 16 bits."""
         return self.recipe.train.precision != "no"
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether its steps are compiled code."""
+        return is_asked_for(self.recipe.train.compile, self.steps)
 
     @property
     def teacher_in_half(self) -> bool:

@@ -24,6 +24,12 @@ from condistill.train.options import TrainOptions
 
 # compiling the embedded teacher and its student costs what about 2,000 of its steps save (docs/log.md, "torch.compile")
 AUTO_STEPS = 5000
+# processor seconds of one kind of block, torch and g++ together (same entry: 2-core Intel with AVX-512 and AMX, one
+# compile worker, 2026-11-24): of the student's seven, forward and backward, 62 + 119; of the teacher's seven, forward,
+# 23 + 33
+STUDENT_SECONDS, TEACHER_SECONDS = (62 + 119) / 7, (23 + 33) / 7
+# what is left of a step: 468 of 593 ms (docs/speed.md, "Measured: world", same machine and day, bf16)
+COMPILED_SHARE = 468 / 593
 MAX_KINDS = 1000  # of blocks of one class, by shape, in one process
 
 
@@ -95,6 +101,28 @@ def blocks(network: nn.Module, taps: Sequence[str]) -> dict[str, nn.Module]:
     return dict(of(network, ""))
 
 
+def num_kinds(network: nn.Module, taps: Sequence[str]) -> int:
+    """How many blocks have code of their own: those of one class and with parameters of the same shapes share it.
+
+    Inputs of several shapes, which have code of their own as well, are not seen here.
+
+    Args:
+        network: as for `blocks`; one on the meta device will do.
+        taps: as for `blocks`.
+    """
+    return len(
+        {
+            (type(block), tuple((name, tuple(p.shape)) for name, p in block.named_parameters()))
+            for block in blocks(network, taps).values()
+        }
+    )
+
+
+def is_asked_for(compile: bool | str, steps: int) -> bool:
+    """Whether a run of so many steps compiles where nothing is in the way."""
+    return steps >= AUTO_STEPS if compile == "auto" else bool(compile)
+
+
 def is_compiled(options: TrainOptions, device: torch.device, *, before: Path) -> bool:
     """Whether a run compiles its networks: as it was asked, or, for "auto", where it pays and can be done.
 
@@ -113,7 +141,7 @@ def is_compiled(options: TrainOptions, device: torch.device, *, before: Path) ->
         )
     if wanted == "auto":
         started = Log(before).started_with()
-        is_worth_it = options.steps >= AUTO_STEPS and not processes.is_sharded()
+        is_worth_it = is_asked_for("auto", options.steps) and not processes.is_sharded()
         wanted = is_worth_it if started is None else bool(started.get("compile"))
         if started is None and wanted and (why := why_not(device)):
             warnings.warn(f"the networks are not compiled, for torch.compile does not work here: {why}", stacklevel=2)

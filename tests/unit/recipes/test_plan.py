@@ -17,6 +17,7 @@ from condistill.recipes.plan import plan_recipe
 from condistill.recipes.run import Run
 from condistill.students.footprint import footprint
 from condistill.students.meta import clean
+from condistill.train.compiling import COMPILED_SHARE, STUDENT_SECONDS, TEACHER_SECONDS
 from tests.tiny.pipelines import sd
 from tests.unit.cli.conftest import Cli, written
 from tests.unit.cli.conftest import cli as cli
@@ -92,6 +93,11 @@ def test_what_is_not_known_is_said() -> None:
     found = planned("sd14-b-base")
     assert any("laion-aesthetics-6.5.csv is not here" in note for note in found.notes)
     assert gpu("H100").memory_bytes == 80 * GIB
+    assert not any("train.compile" in note for note in found.notes) and "compiling" not in found.seconds
+    for wanted in ("true", "auto"):  # 100,000 steps and more are worth it
+        assert any("train.compile" in note for note in planned("sd14-b-base", f"train.compile={wanted}").notes)
+    short = planned("sd14-b-base", "train.compile=auto", "train.steps=10", "train.warmup_steps=0")
+    assert not any("train.compile" in note for note in short.notes)
     with pytest.raises(UserError, match="unknown GPU 'h10'; did you mean"):
         planned("sd14-b-base", gpu_name="h10")
 
@@ -106,6 +112,13 @@ def test_a_pipeline_that_is_here_is_measured(cli: Cli, pipeline: Path, tmp_path:
     assert all(0 < low == high < 60 for low, high in found["seconds"].values())
     assert found["memory"]["largest"] == 2 and found["memory"]["fits"] and not (tmp_path / "run").exists()
     assert "--gpu" in cli("plan", file, "--gpus", "2").error
+    compiled = json.loads(cli("plan", file, "train.compile=true", "--json").out)["seconds"]
+    # both arms train students of one shape, so its blocks and the teacher's count once; either has four down, four up
+    # and one in the middle, of which the first two (16 to 16 channels) share their code
+    by_hand = 8 * TEACHER_SECONDS + 8 * STUDENT_SECONDS
+    assert list(compiled)[-2:] == ["compiling", "all"] and compiled["compiling"] == pytest.approx([by_hand] * 2)
+    assert compiled["train with"][0] == pytest.approx(compiled["train with"][1] * COMPILED_SHARE)
+    assert compiled["D"][0] == compiled["D"][1] and compiled["all"][0] > compiled["compiling"][0]
     counted = json.loads(cli("plan", file, "--gpu", "h100", "--json").out)
     assert 0 < counted["seconds"]["all"][0] < counted["seconds"]["all"][1]
     assert counted["sizes"]["teacher"]["macs"] > counted["sizes"]["students"]["with"]["macs"] > 0
