@@ -209,7 +209,18 @@ def checked(values: Any, *, name: str) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as errors:
-        raise UserError(f"{name}: {_said(errors.errors()[0])}") from None
+        raise UserError(f"{name}: {_said(_first(errors.errors()))}") from None
+
+
+def _first(errors: list[Any]) -> Any:
+    """The first thing that is wrong; what several kinds of values would be right for, with all of them."""
+    first = errors[0]
+    place = first["loc"][:-1]
+    kinds = [one for one in errors if one["loc"][:-1] == place]
+    if not any(str(one["loc"][-1]).startswith("literal[") for one in kinds):
+        return first
+    first_said, *others = (one["msg"].removeprefix("Input should be ") for one in kinds)
+    return {**first, "loc": place, "msg": f"Input should be {' or '.join([first_said, *others])}"}
 
 
 def _said(error: Any) -> str:

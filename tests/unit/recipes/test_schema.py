@@ -42,6 +42,10 @@ def test_a_minimal_recipe_has_all_defaults() -> None:
         ),
         ({"train": {}}, "r: train.steps is missing; it has no default"),
         ({"train": {"steps": "ten"}}, "r: train.steps must be a valid integer, got 'ten'"),
+        (
+            {"train": {"steps": 1, "compile": "maybe"}},
+            "r: train.compile must be a valid boolean or 'auto', got 'maybe'",
+        ),
         ({"train": {"steps": True}}, "r: train.steps must be a valid integer, got True"),
         ({"train": {"steps": 0}}, "r: train.steps must be greater than or equal to 1, got 0"),
         ({"train": {"steps": 1, "lr": float("nan")}}, "r: train.lr must be a finite number, got nan"),
