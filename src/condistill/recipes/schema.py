@@ -217,7 +217,7 @@ def _first(errors: list[Any]) -> Any:
     first = errors[0]
     place = first["loc"][:-1]
     kinds = [one for one in errors if one["loc"][:-1] == place]
-    if not any(str(one["loc"][-1]).startswith("literal[") for one in kinds):
+    if not any(str(part).startswith("literal[") for one in kinds for part in one["loc"][-1:]):
         return first
     first_said, *others = (one["msg"].removeprefix("Input should be ") for one in kinds)
     return {**first, "loc": place, "msg": f"Input should be {' or '.join([first_said, *others])}"}
