@@ -118,6 +118,8 @@ def refuse_others(out: Path, recipe: Recipe) -> dict[str, tuple[Any, Any]]:
     old = checked(strict_yaml.read(file), name=str(file))
     changed = differences(_plain(old.model_dump(mode="python")), _plain(recipe.model_dump(mode="python")))
     serious = {key: pair for key, pair in changed.items() if _unprefixed(key) not in MAY_CHANGE}
+    if "train.steps" in changed and recipe.train.lr_schedule == "cosine" and any(out.glob("**/checkpoints/step-*")):
+        serious["train.steps, on which the cosine schedule depends"] = changed["train.steps"]
     if serious:
         raise UserError(
             f"{out} holds the run of another recipe ({listed(serious)}); nothing was touched, choose another --out"

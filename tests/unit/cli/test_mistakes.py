@@ -125,6 +125,19 @@ def test_a_run_folder_of_another_recipe(cli: Cli, pipeline: Path, tmp_path: Path
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["recipe.yaml"]
 
 
+def test_more_steps_of_a_schedule_that_depends_on_them(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+    from condistill.recipes import claim, load_recipe
+
+    file, run = written(tmp_path, pipeline), tmp_path / "run"
+    claim(run, load_recipe(file, ["train.lr_schedule=cosine"]))
+    claim(run, load_recipe(file, ["train.lr_schedule=cosine", "train.steps=70"]))  # nothing was trained yet
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+    before = (run / "recipe.yaml").read_bytes()
+    said = cli("run", file, "train.lr_schedule=cosine", "train.steps=90", "--out", "run").error
+    assert "another recipe (train.steps, on which the cosine schedule depends: 70 -> 90)" in said
+    assert (run / "recipe.yaml").read_bytes() == before
+
+
 def test_outputs_are_not_written_over(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
