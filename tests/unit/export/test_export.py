@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,10 @@ def test_what_is_not_there_is_said(cli: Cli, student: Path) -> None:
 
 
 @pytest.mark.parametrize("to", [name for name, form in FORMATS.items() if form.needs])
-def test_an_export_runs_as_the_pipeline_does(to: str, narrow: Path, tmp_path: Path) -> None:
+def test_an_export_runs_as_the_pipeline_does(
+    to: str, narrow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(sys.prefix) / "engines")  # beside what every process imports: see Makefile
     for name in FORMATS[to].needs:
         pytest.importorskip(name)
     found = export(narrow, to, out=tmp_path / "out")
