@@ -70,9 +70,10 @@ def _needs_stages(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     stages, given = len(config["down_block_types"]), len(wanted["transformer_layers_per_block"])
     depths, down = config.get("transformer_layers_per_block", 1), config["down_block_types"]
     if stages != given or isinstance(depths, int) or "CrossAttn" in down[0]:
+        layers = "choose b-base, or " if most(config["layers_per_block"]) > 1 else ""
         raise UserError(
             f"this preset cuts an SDXL U-Net (3 stages, transformers in the inner two); got {stages} stages: "
-            f"{', '.join(down)}; {unet_ways(config)}"
+            f"{', '.join(down)}; {layers}{unet_ways(config)}"
         )
 
 

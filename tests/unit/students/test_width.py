@@ -56,7 +56,7 @@ def test_a_share_between_two_numbers_of_heads_is_rounded_and_said() -> None:
     [
         ("DiTTransformer2DModel", 0.6, "possible: width=0.25, 0.5, 0.75"),
         ("Lumina2Transformer2DModel", 0.75, "possible: width=0.5"),  # 2 heads of keys do not go with 3 of queries
-        ("CogVideoXTransformer3DModel", 0.75, "possible: width=0.5"),  # its positions want multiples of 16
+        ("CogVideoXTransformer3DModel", 0.75, "try depth=0.5 or width=0.5"),  # its positions want multiples of 16
         ("StableCascadeUNet", 0.5, "no number of heads in its config"),
     ],
 )
