@@ -8,7 +8,6 @@ import diffusers
 from diffusers import (
     AutoencoderKLHunyuanVideo,
     AutoencoderKLWan,
-    CosmosTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
     JoyImageEditPlusTransformer3DModel,
     Kandinsky6Transformer3DModel,
@@ -27,6 +26,7 @@ from tests.tiny.parts import awake, picture, seeded, small
 from tests.tiny.pipelines import tokenizer
 from tests.tiny.texts import gemma2, gemma_tokenizer, qwen_tokenizer, qwen_vl
 from tests.tiny.videos import clip
+from tests.tiny.videos_cosmos import cosmos_transformer
 from tests.tiny.videos_sound import ltx2
 
 
@@ -42,17 +42,8 @@ def cosmos25() -> Any:
     """Cosmos 2.5: a mask that says which frames are given, a time for every frame."""
     with seeded():
         words = qwen_tokenizer(length=256)
-        transformer = CosmosTransformer3DModel(
-            in_channels=17,
-            out_channels=16,
-            num_attention_heads=2,
-            attention_head_dim=16,
-            num_layers=4,
-            mlp_ratio=2,
-            text_embed_dim=16,
-            adaln_lora_dim=4,
-            max_size=(4, 32, 32),
-            concat_padding_mask=False,  # it needs torchvision
+        transformer = cosmos_transformer(
+            17,
             extra_pos_embed_type=None,
             use_crossattn_projection=True,
             crossattn_proj_in_channels=32,
@@ -61,7 +52,7 @@ def cosmos25() -> Any:
         return diffusers.Cosmos2_5_PredictBasePipeline(
             text_encoder=qwen_vl(),
             tokenizer=words,
-            transformer=awake(transformer),
+            transformer=transformer,
             vae=AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1).eval(),
             scheduler=UniPCMultistepScheduler(
                 use_flow_sigmas=True,

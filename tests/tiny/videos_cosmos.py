@@ -21,7 +21,7 @@ from tests.tiny.texts import t5, t5_tokenizer
 from tests.tiny.videos import clip
 
 
-def _transformer(channels: int, **more: Any) -> Any:
+def cosmos_transformer(channels: int, **more: Any) -> Any:
     return awake(
         CosmosTransformer3DModel(
             in_channels=channels,
@@ -58,7 +58,7 @@ def cosmos(kind: str, channels: int) -> Any:
         return getattr(diffusers, kind)(
             text_encoder=t5(),
             tokenizer=t5_tokenizer(16),
-            transformer=_transformer(channels),
+            transformer=cosmos_transformer(channels),
             vae=vae.eval(),
             scheduler=EDMEulerScheduler(
                 sigma_min=0.002,
@@ -80,7 +80,7 @@ def cosmos2(kind: str, channels: int) -> Any:
         return getattr(diffusers, kind)(
             text_encoder=t5(),
             tokenizer=t5_tokenizer(16),
-            transformer=_transformer(channels, extra_pos_embed_type=None),
+            transformer=cosmos_transformer(channels, extra_pos_embed_type=None),
             vae=AutoencoderKLWan(base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1).eval(),
             scheduler=FlowMatchEulerDiscreteScheduler(use_karras_sigmas=True),
             safety_checker=AllIsWell().eval(),

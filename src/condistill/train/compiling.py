@@ -28,8 +28,8 @@ AUTO_STEPS = 5000
 # compile worker, 2026-11-24): of the student's seven, forward and backward, 62 + 119; of the teacher's seven, forward,
 # 23 + 33
 STUDENT_SECONDS, TEACHER_SECONDS = (62 + 119) / 7, (23 + 33) / 7
-# what is left of a step: 468 of 593 ms (docs/speed.md, "Measured: world", same machine and day, bf16)
-COMPILED_SHARE = 468 / 593
+# what is left of a step: samples a second in bf16 before and after (docs/speed.md, "Measured: world", same machine)
+COMPILED_SHARE = 118 / 141
 MAX_KINDS = 1000  # of blocks of one class, by shape, in one process
 
 
