@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,12 @@ from tests.unit.cli.conftest import cli as cli
 from tests.unit.cli.conftest import pipeline as pipeline
 
 SD14 = 401_600_000_000, 261_500_000_000  # of one pass of teacher and B-Base; see test_published.py
+
+
+@pytest.fixture(autouse=True)
+def enough_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is advised must not depend on the disk of the machine that the tests run on."""
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=1 << 50, used=0, free=1 << 50))
 
 
 def planned(recipe: str, *overrides: str, gpu_name: str = "a100-80gb", num_devices: int = 1) -> Outlook:
