@@ -11,12 +11,11 @@ from condistill.errors import UserError, unknown_name
 from condistill.evaluate import sampling, summary
 from condistill.evaluate.backbones import load_all
 from condistill.evaluate.items import choose, grid_rows
-from condistill.evaluate.judging import EmojiJudging, Judging
+from condistill.evaluate.judging import WORLDS, Judging, WorldJudging
 from condistill.evaluate.metrics import Metric, features_of, metric
 from condistill.evaluate.protocols import PROTOCOLS
 from condistill.evaluate.references import given
 from condistill.evaluate.results import Results
-from condistill.evaluate.sounds import TonesJudging
 from condistill.evaluate.stages import Plan, errors_all, materials_of, reference_all, sample_all
 from condistill.evaluate.store import Parts
 from condistill.files import remove_folder, write_json
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
 PARTS = ".batches"  # of an evaluation that is not done yet
-JUDGES = {"world": EmojiJudging, "tones": TonesJudging}
 
 
 def evaluate(
@@ -199,8 +197,8 @@ def _measures(
     if protocol not in PROTOCOLS:
         raise unknown_name("protocol", protocol, PROTOCOLS)
     chosen = tuple(metric(name) for name in (metrics or PROTOCOLS[protocol].metrics))
-    if judging is None and protocol in JUDGES:
-        judging = JUDGES[protocol]()
+    if judging is None and protocol in WORLDS:
+        judging = WorldJudging(protocol)
     if judging is None and any(m.needs == "judge" for m in chosen):
         judged = ", ".join(m.name for m in chosen if m.needs == "judge")
         raise UserError(f"{judged} need a judge, which the protocol {protocol!r} has not; use the protocol 'world'")

@@ -1,10 +1,15 @@
-"""The world's judge, as evaluation needs it: what a prompt asks for, what an image shows."""
+"""The judge of an embedded world, as evaluation needs it: what a prompt asks for, what a picture or a sound shows.
+
+>>> sorted(WORLDS)
+['tones', 'world']
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,8 +17,11 @@ from jaxtyping import Float, Int
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
 
-if TYPE_CHECKING:
-    from condistill.world.emoji.judge import Judge
+# protocol -> the world's module, and what its judge calls the concept and the colour
+WORLDS = {
+    "world": ("condistill.world.emoji", "concept", "colour"),
+    "tones": ("condistill.world.tones", "timbre", "pitch"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,15 +56,20 @@ class Judging(Protocol):
         ...
 
 
-class EmojiJudging:
-    """The judge of the embedded emoji world; the one that ships with the package unless another is given."""
+class WorldJudging:
+    """The judge of an embedded world, where a timbre is a sound's concept and a pitch its colour.
 
-    def __init__(self, judge: Judge | None = None) -> None:
-        from condistill.world import emoji
+    Args:
+        protocol: "world" (emoji) or "tones".
+        judge: in place of the one that ships with the package.
+    """
 
-        self._emoji, self._judge = emoji, judge or emoji.judge()
-        self.identity = self._judge.hash
-        self.default_call: Mapping[str, Any] = emoji.default_call()
+    def __init__(self, protocol: str, judge: Any = None) -> None:
+        module, *self._names = WORLDS[protocol]
+        self._protocol, self._world = protocol, import_module(module)
+        self._judge = judge or self._world.judge()
+        self.identity: str = self._judge.hash
+        self.default_call: Mapping[str, Any] = self._world.default_call()
 
     def asked(self, keys: Sequence[Key]) -> tuple[np.ndarray, np.ndarray]:
         """Concept and colour that each key asks for, (n,) each.
@@ -69,14 +82,15 @@ class EmojiJudging:
 
     def _parsed(self, key: Key) -> tuple[int, int]:
         if not isinstance(key, str):
-            raise UserError(f"the protocol 'world' wants prompts, got {key!r}; use the protocol 'plain'")
-        return self._emoji.parse(key)
+            raise UserError(f"the protocol {self._protocol!r} wants prompts, got {key!r}; use the protocol 'plain'")
+        return self._world.parse(key)
 
     def group(self, key: Key) -> str:
         """ "seen" or "unseen": whether the concept is one that D may have images of."""
-        return "unseen" if self._emoji.is_unseen(self._parsed(key)[0]) else "seen"
+        return "unseen" if self._world.is_unseen(self._parsed(key)[0]) else "seen"
 
     def look(self, images: np.ndarray) -> Seen:
-        """What the images show."""
+        """What the pictures show, or the sounds are."""
         judged = self._judge(images)
-        return Seen(np.asarray(judged.concept), np.asarray(judged.colour), np.asarray(judged.features))
+        concept, colour = (np.asarray(getattr(judged, name)) for name in self._names)
+        return Seen(concept, colour, np.asarray(judged.features))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from condistill.errors import UserError
-from condistill.evaluate.judging import EmojiJudging
+from condistill.evaluate.judging import WorldJudging
 from condistill.world import emoji
 from condistill.world.emoji.judge import Judge, JudgeNetwork
 
 
 @pytest.fixture(scope="module")
-def untrained() -> EmojiJudging:
-    return EmojiJudging(Judge(JudgeNetwork(), weights_hash="untrained"))
+def untrained() -> WorldJudging:
+    return WorldJudging("world", Judge(JudgeNetwork(), weights_hash="untrained"))
 
 
 def test_it_knows_what_every_prompt_of_its_world_asks_for(untrained):

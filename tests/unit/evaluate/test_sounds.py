@@ -10,16 +10,17 @@ import pytest
 from diffusers import DiffusionPipeline
 
 from condistill.errors import UserError
+from condistill.evaluate.judging import WorldJudging
 from condistill.evaluate.metrics import Material, metric
-from condistill.evaluate.sounds import TonesJudging, sampling_rate, wavs
+from condistill.evaluate.sounds import sampling_rate, wavs
 from condistill.maths import draws
 from condistill.world import tones
 from condistill.world.tones import render
 
 
 @pytest.fixture(scope="module")
-def judging() -> TonesJudging:
-    return TonesJudging()
+def judging() -> WorldJudging:
+    return WorldJudging("tones")
 
 
 def test_it_knows_what_every_prompt_of_its_world_asks_for(judging):
