@@ -53,10 +53,13 @@ $(RUN_READY): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # What needs torchvision lies apart: beside a CPU build of torch its wheel does not load, and then no plain process could
-# import transformers any more. So does torchao, with which every import of diffusers writes lines to standard error.
+# import transformers any more. So does torchao, with which every import of diffusers writes lines to standard error, and
+# DeepSpeed, which accelerate and transformers import wherever they find it; it is built here (seconds), without kernels.
 # Only tests that ask for them put the folders on their path.
 $(TEST_READY): $(RUN_READY)
 	$(PIP) --no-build-isolation -e '.[dev,world]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/metrics torchvision torch_fidelity open_clip_torch timm
 	$(PIP) --no-deps --upgrade --target $(VENV)/engines torchao
+	DS_BUILD_OPS=0 $(PIP) --no-deps --no-build-isolation --upgrade --target $(VENV)/zero \
+	  deepspeed einops hjson msgpack py-cpuinfo
 	@touch $@

@@ -58,6 +58,8 @@ def shared_out(pupil: nn.Module, optimizer: Any, *, clip: float, precision: str)
         import deepspeed  # pyright: ignore[reportMissingImports]  installed by who asks for it
         from accelerate.utils import DeepSpeedPlugin
 
+        if not torch.cuda.is_available():  # its own sums over shared memory would be compiled first
+            deepspeed.ops.__compatible_ops__ = {}
         config = copy.deepcopy(DeepSpeedPlugin().deepspeed_config)
         refuse_settings(config, clip=clip, precision=precision)
         # sizes are only counted by it; a step's micro-batches are ours to cut

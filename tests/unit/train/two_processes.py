@@ -31,7 +31,8 @@ FSDP2 = {
     "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
 }
-HAS_DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
+APART = Path(sys.prefix) / "zero"  # where DeepSpeed lies, apart from everything else: see the Makefile
+HAS_DEEPSPEED = (APART / "deepspeed").is_dir() or importlib.util.find_spec("deepspeed") is not None
 
 
 def made(teacher: Teacher, folder: Path) -> Cache:
@@ -94,15 +95,17 @@ def main(folder: Path) -> None:
     narrowed(*others, folder / "shares-one", steps=2)
     narrowed(*others, folder / "one-shares", steps=4)
     # looked at as well: drawn by the first process from what both put together
-    narrowed(*others, folder / "pair", steps=1, num=2, validate_every=1, validate_prompts=[1, 8], ema=0.5)
+    looked_at = {"num": 2, "validate_every": 1, "validate_prompts": [1, 8], "ema": 0.5}
+    narrowed(*others, folder / "pair", steps=1, **looked_at)
     del os.environ["ACCELERATE_USE_FSDP"]
     if HAS_DEEPSPEED:
+        sys.path.append(str(APART))
         os.environ.update(ACCELERATE_USE_DEEPSPEED="true", ACCELERATE_DEEPSPEED_ZERO_STAGE="1")
         narrowed(*others, folder / "zero", steps=4)
         os.environ["ACCELERATE_DEEPSPEED_ZERO_STAGE"] = "2"
         narrowed(*others, folder / "zero-one", steps=2)
         narrowed(*others, folder / "one-zero", steps=4)
-        narrowed(*others, folder / "zero-pair", steps=1, num=2)
+        narrowed(*others, folder / "zero-pair", steps=1, **looked_at)
         skipped(*others, folder / "zero-skipped")
         del os.environ["ACCELERATE_USE_DEEPSPEED"]
     if os.environ["RANK"] == "1":
