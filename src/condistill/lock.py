@@ -121,7 +121,15 @@ def held(path: str | Path, waiting: Callable[[], None] = lambda: None) -> Iterat
         path: the lock file.
         waiting: called once if there is a wait.
     """
-    with _taken(Lock(path), lambda _, is_first: waiting() if is_first else None):
+
+    def busy(lock: Lock, is_first: bool) -> None:
+        if is_first:
+            waiting()
+        owner = lock.owner()
+        if owner is not None and owner.is_gone() is None:
+            waited_for(lock, is_first)
+
+    with _taken(Lock(path), busy):
         yield
 
 
@@ -176,9 +184,7 @@ def refused(lock: Lock, is_first: bool) -> None:
     owner, silent = lock.owner(), max(lock.silent_seconds(), 0.0)
     if owner is None or (owner.is_gone() is None and silent > QUIET_SECONDS):
         if is_first:
-            _note(
-                f"{lock.path} has been silent for {silent:.0f} s; it counts as left behind after {SILENT_SECONDS:g} s"
-            )
+            _note(_waiting(lock, owner))
         return
     who = "this process itself" if owner == Owner.of_this_process() else _named(owner)
     raise UserError(
@@ -188,10 +194,21 @@ def refused(lock: Lock, is_first: bool) -> None:
 
 
 def waited_for(lock: Lock, is_first: bool) -> None:
-    """Nothing; says once who is waited for."""
+    """Nothing; says once who is waited for, and how long where this machine cannot see whether it still runs."""
     owner = lock.owner()
     if is_first and owner is not None:
-        _note(f"waiting for {_named(owner)}, which is at work in {lock.path.parent}")
+        _note(_waiting(lock, owner))
+
+
+def _waiting(lock: Lock, owner: Owner | None) -> str:
+    who = "somebody" if owner is None else _named(owner)
+    said = f"waiting for {who}, which is at work in {lock.path.parent}"
+    if owner is not None and owner.is_gone() is not None:
+        return said
+    return (
+        f"{said}: last sign of life {max(lock.silent_seconds(), 0.0):.0f} s ago, taken for gone after "
+        f"{SILENT_SECONDS:g} s; where it is known to have ended, remove {lock.path} and this goes on at once"
+    )
 
 
 def _named(owner: Owner) -> str:

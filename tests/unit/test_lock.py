@@ -10,8 +10,10 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from condistill import lock
-from condistill.lock import Lock, held
+from condistill.lock import Lock, alone, held
 
 
 def test_only_one_has_it_until_it_is_released(tmp_path: Path) -> None:
@@ -48,6 +50,23 @@ def test_another_machine_is_believed_until_it_is_silent(tmp_path: Path) -> None:
     long_ago = time.time() - lock.SILENT_SECONDS - 1
     os.utime(path, (long_ago, long_ago))
     assert Lock(path).take()
+
+
+@pytest.mark.parametrize("busy", [lock.refused, lock.waited_for, None])
+def test_who_is_waited_for_on_another_machine_and_how_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, busy: lock.Busy | None
+) -> None:
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.05)
+    path = tmp_path / lock.NAME
+    path.write_text(json.dumps({"pid": 17, "started": "1", "host": "elsewhere pid:[1]", "token": "t"}))
+    a_while_ago = time.time() - lock.QUIET_SECONDS - 10
+    os.utime(path, (a_while_ago, a_while_ago))
+    threading.Timer(0.2, path.unlink).start()  # as it advises
+    with held(path) if busy is None else alone(tmp_path, busy):
+        said = capsys.readouterr().err
+    assert said.startswith(f"waiting for process 17 on elsewhere, which is at work in {tmp_path}: last sign of life 7")
+    assert said.endswith(f"gone after 300 s; where it is known to have ended, remove {path} and this goes on at once\n")
+    assert said.count("\n") == 1
 
 
 def test_a_lock_that_is_being_written_is_held(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from condistill import hub, processes
 from condistill.errors import UserError, brief, nearest
+from condistill.files import tensor_names
 
 if TYPE_CHECKING:
     from condistill.maths.randomise import Key
@@ -112,4 +113,9 @@ def _advice(where: Path | str) -> str:
         return "; check the id and the connection, or give a local folder"
     if any(where.rglob("*.bin")) or any(where.rglob("*.ckpt")):
         return "; pickled weights are refused: save the pipeline as safetensors"
+    for file in sorted(where.rglob("*.safetensors")):
+        try:
+            tensor_names(file)
+        except UserError as error:
+            return f"; {error}: fetch or save it again"
     return "; the folder may be incomplete"

@@ -22,6 +22,9 @@ FREE_TO_CHANGE = (
 )
 
 
+LARGEST = 2**31 - 1  # steps x batch counts the samples, whose numbers have 63 bits
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """Options of the loop. Defaults: arXiv 2504.02011's training recipe, but for `steps`, which has none.
@@ -83,8 +86,8 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every", "keep_checkpoints", "log_every"):
-            if int(getattr(self, name)) < 1:
-                raise UserError(f"train.{name} must be at least 1, got {getattr(self, name)}")
+            if not 1 <= int(getattr(self, name)) <= LARGEST:
+                raise UserError(f"train.{name} must be between 1 and {LARGEST}, got {getattr(self, name)}")
         if self.micro_batch is not None and self.micro_batch < 1:
             raise UserError(f"train.micro_batch must be at least 1, got {self.micro_batch}")
         if self.validate_every is not None and self.validate_every < 1:

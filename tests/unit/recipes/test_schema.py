@@ -48,6 +48,7 @@ def test_a_minimal_recipe_has_all_defaults() -> None:
         ),
         ({"train": {"steps": True}}, "r: train.steps must be a valid integer, got True"),
         ({"train": {"steps": 0}}, "r: train.steps must be greater than or equal to 1, got 0"),
+        ({"train": {"steps": 10**20}}, f"r: train.steps must be less than or equal to 2147483647, got {10**20}"),
         ({"train": {"steps": 1, "lr": float("nan")}}, "r: train.lr must be a finite number, got nan"),
         ({"train": {"steps": 1, "precision": "fp8"}}, "r: train.precision must be 'no', 'bf16' or 'fp16', got 'fp8'"),
         (

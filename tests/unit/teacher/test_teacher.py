@@ -200,6 +200,21 @@ def test_broken_index_is_refused(tmp_path: Path) -> None:
         Teacher.load(tmp_path)
 
 
+def test_a_lying_header_is_told_from_an_incomplete_folder(tmp_path: Path) -> None:
+    tiny.sd().save_pretrained(tmp_path)
+    weights = tmp_path / "vae/diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes((2**40).to_bytes(8, "little") + whole[8:])
+    with pytest.raises(UserError, match=rf"; {weights} is damaged or no safetensors .*header.*: fetch or save"):
+        Teacher.load(tmp_path)
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(UserError, match=rf"; {weights} is damaged .*: fetch or save"):
+        Teacher.load(tmp_path)
+    weights.unlink()
+    with pytest.raises(UserError, match="; the folder may be incomplete"):
+        Teacher.load(tmp_path)
+
+
 def test_unknown_component_is_named() -> None:
     with pytest.raises(UserError, match=r"no network 'transformer'.*unet"):
         Teacher.from_pipeline(tiny.sd(), component="transformer")

@@ -182,7 +182,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(teacher: Teacher, ca
     ("changes", "words"),
     [
         ({"learning_rate": 1.0}, "unknown option of distill 'learning_rate'"),
-        ({"steps": 0}, r"train\.steps must be at least 1"),
+        ({"steps": 0}, r"train\.steps must be between 1 and 2147483647, got 0"),
+        ({"batch": 10**20}, r"train\.batch must be between 1 and 2147483647, got 1000"),
         ({"lr_schedule": "cosin"}, "constant, cosine"),
         ({"micro_batch": 3}, "does not divide"),
         ({"loss": {"outptu": 1.0}}, "did you mean 'output'"),
