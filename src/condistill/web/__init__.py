@@ -1,8 +1,4 @@
-"""A page on loopback: teacher and students side by side, by the standard library alone.
-
-gradio, which would be the usual way, does not install beside the versions that this package is tested with: its release
-6.31 wants pillow below 13 and tomlkit below 0.15.
-"""
+"""A page on loopback, by gradio: teacher and students side by side, and the reports of their runs."""
 
 from condistill.web.server import Server
 from condistill.web.studio import Studio

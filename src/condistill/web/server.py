@@ -1,33 +1,33 @@
-"""The page's server: loopback only, and only for pages that it served itself."""
+"""The page's server: loopback only, only for pages that it served itself, and asking nothing of any network."""
 
 from __future__ import annotations
 
-import json
-import sys
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+import importlib.util
+import os
+import socket
+import tempfile
+from typing import TYPE_CHECKING
 
 from condistill.errors import UserError
 from condistill.web.studio import Studio
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 LOOPBACK = "127.0.0.1"
-MAX_BODY = 64 * 1024
-_FILES = {
-    "/": ("page.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/page.css": ("page.css", "text/css"),
-}
+# the browser too is told to load from nowhere else; gradio's page has scripts and styles within itself
 _PAGE = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; media-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
-# a report is one self-contained page without scripts
-_REPORT = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; sandbox"
+# a report is one self-contained page without scripts, shown inside ours
+_REPORT = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; frame-ancestors 'self'; sandbox"
+)
 
 
-class Server(ThreadingHTTPServer):
+class Server:
     """Serves one studio on 127.0.0.1.
 
     Args:
@@ -35,96 +35,118 @@ class Server(ThreadingHTTPServer):
         port: 0 takes any free one.
 
     Raises:
-        UserError: the port is taken or not ours to take.
+        UserError: gradio is not installed; the port is taken or not ours to take.
     """
 
-    daemon_threads = True
-
     def __init__(self, studio: Studio, port: int):
-        self.studio = studio
+        if importlib.util.find_spec("gradio") is None:
+            raise UserError("the page needs gradio, which is not installed; pip install 'condistill[web]'")
         try:
-            super().__init__((LOOPBACK, port), _Handler)
+            self._socket = socket.create_server((LOOPBACK, port))
         except (OSError, OverflowError) as error:
             raise UserError(
                 f"port {port} cannot be used ({error}); choose another --port, or 0 for any free one"
             ) from None
+        self._folder = tempfile.TemporaryDirectory(prefix="condistill-serve-")
+        # gradio reads these when it is imported and when a page is made: it counts its users and asks for its newest
+        # release, and keeps pictures in a folder that all users of a machine share
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": self._folder.name}
+        import uvicorn
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing for a page that was closed while it waited; a bug shows its traceback and the page goes on."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
+        config = uvicorn.Config(
+            OnlyOurs(_app(studio, self._folder.name), port=self._socket.getsockname()[1]),
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,  # an open page holds a stream that never ends
+        )
+        self._server, self._is_stopped = uvicorn.Server(config), False
 
     @property
     def url(self) -> str:
         """The page's address."""
-        return f"http://{LOOPBACK}:{self.server_address[1]}/"
+        return f"http://{LOOPBACK}:{self._socket.getsockname()[1]}/"
 
+    def run(self) -> None:
+        """Serves until it is stopped.
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Server  # type: ignore[assignment]
-    server_version, sys_version = "condistill", ""
-
-    def do_GET(self) -> None:
-        """A file of the page, what it shows, or a report."""
-        if not self._is_ours():
-            return self._refuse(HTTPStatus.FORBIDDEN)
-        if self.path in _FILES:
-            name, kind = _FILES[self.path]
-            return self._answer((Path(__file__).parent / name).read_bytes(), kind)
-        if self.path == "/about":
-            return self._json(self.server.studio.about())
-        start, _, number = self.path.rpartition("/")
-        runs = self.server.studio.runs
-        if start == "/report" and number.isascii() and number.isdigit() and int(number[:6]) < len(runs):
-            report = runs[int(number[:6])] / "report.html"
-            if report.is_file():
-                return self._answer(report.read_bytes(), "text/html", policy=_REPORT)
-        return self._refuse(HTTPStatus.NOT_FOUND)
-
-    def do_POST(self) -> None:
-        """One picture."""
-        length = self.headers.get("Content-Length", "")
-        # a form of another page cannot send this kind of content
-        is_json = self.headers.get("Content-Type", "").partition(";")[0].strip() == "application/json"
-        if not self._is_ours() or not is_json:
-            return self._refuse(HTTPStatus.FORBIDDEN)
-        if self.path != "/draw":
-            return self._refuse(HTTPStatus.NOT_FOUND)
-        if not (length.isascii() and length.isdigit()) or int(length[:9]) > MAX_BODY:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        Raises:
+            KeyboardInterrupt: by Ctrl-C, after the connections were closed.
+        """
         try:
-            asked = json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError):
-            return self._json({"error": "this is no JSON"}, HTTPStatus.BAD_REQUEST)
-        if not isinstance(asked, dict):
-            return self._json({"error": "an object is wanted"}, HTTPStatus.BAD_REQUEST)
-        try:
-            return self._json(self.server.studio.draw(asked))
-        except UserError as error:
-            return self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+            self._server.run(sockets=[self._socket])
+            if not self._is_stopped:  # where the process was started with Ctrl-C ignored
+                raise KeyboardInterrupt
+        finally:
+            self._socket.close()
+            self._folder.cleanup()
 
-    def _is_ours(self) -> bool:
-        """Whether it was asked by our own name, and not by a page from elsewhere that means to use it."""
-        port = self.server.server_address[1]
-        ours = {f"{name}:{port}" for name in (LOOPBACK, "localhost")}
-        origin = self.headers.get("Origin")
-        return self.headers.get("Host") in ours and (origin is None or origin.removeprefix("http://") in ours)
+    def stop(self) -> None:
+        """Ends `run`, which another thread is in."""
+        self._is_stopped = self._server.should_exit = True
 
-    def _json(self, value: Any, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self._answer(json.dumps(value).encode(), "application/json", status=status)
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._answer(status.phrase.encode(), "text/plain", status=status)
+class OnlyOurs:
+    """Answers who asks by our own name, and no page from elsewhere that means to use the server.
 
-    def _answer(self, body: bytes, kind: str, *, status: HTTPStatus = HTTPStatus.OK, policy: str = _PAGE) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", policy)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+    Args:
+        app: what answers.
+        port: ours.
+    """
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: what is asked is the user's own business."""
+    def __init__(self, app: ASGIApp, *, port: int):
+        self.app = app
+        self.hosts = {f"{name}:{port}" for name in (LOOPBACK, "localhost")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.datastructures import Headers, MutableHeaders
+        from starlette.responses import PlainTextResponse
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", _PAGE)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+            await send(message)
+
+        if scope["type"] != "http":  # only the start and the end: websockets are off
+            return await self.app(scope, receive, send)
+        asked = Headers(scope=scope)
+        origin = asked.get("Origin")
+        is_ours = asked.get("Host") in self.hosts and (origin is None or origin.removeprefix("http://") in self.hosts)
+        await (self.app if is_ours else PlainTextResponse("Forbidden", 403))(scope, receive, guarded)
+
+
+def _app(studio: Studio, folder: str) -> FastAPI:
+    import gradio
+    from fastapi import FastAPI, Response
+
+    from condistill.web.page import CSS, page, theme
+
+    app = FastAPI(openapi_url=None)
+
+    @app.get("/report/{number}")
+    def report(number: int) -> Response:
+        file = studio.reports()[number][1] if 0 <= number < len(studio.reports()) else None
+        if file is None or not file.is_file():
+            return Response("Not Found", 404)
+        headers = {"Content-Security-Policy": _REPORT, "Cache-Control": "no-store"}
+        return Response(file.read_bytes(), media_type="text/html", headers=headers)
+
+    return gradio.mount_gradio_app(
+        app,
+        page(studio, folder),
+        path="/",
+        server_name=LOOPBACK,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size="1kb",
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme(),
+        css=CSS,
+    )

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import http.client
-import json
-import os
 import shutil
+import signal
 import subprocess
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from condistill import Teacher
 from condistill.errors import UserError
 from condistill.web import Server, Studio
+from condistill.web.studio import Asked
 from tests.tiny.pipelines import sd
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.conftest import cli as cli
+from tests.unit.web.browser import CHROMIUM, Browser
 
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
 NAME = "<img src=x onerror=document.title='broken'>"  # of a student: a run may come from anyone
+# the command line in a process that writes down every address but loopback that it asks for
+GUARDED = """
+import sys
+def watch(event, args):
+    host = {"socket.connect": lambda: args[1][0] if isinstance(args[1], tuple) else "127.0.0.1",
+            "socket.getaddrinfo": lambda: args[0], "socket.gethostbyname": lambda: args[0]}.get(event, lambda: "")()
+    if host not in ("", None, "127.0.0.1", "localhost"):
+        print("asked for", host, file=sys.stderr, flush=True)
+sys.addaudithook(watch)
+from condistill.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,143 +50,136 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"data: {{prompts: [a cat], call: {call}}}\n"
     )
     (folder / "report.html").write_text("<h1>Curves</h1><script>document.title='broken'</script>")
+    (folder / "samples").mkdir()
+    (folder / "samples" / "index.json").write_text('{"groups": {"seen": ["a cat"], "unseen": ["a dog", 3]}}')
     return folder
+
+
+def hostile(run: Path) -> Path:
+    """The run's student under a name that means to be read as HTML."""
+    link = run.parent / NAME
+    if not link.is_symlink():
+        link.symlink_to(run / "student", target_is_directory=True)
+    return link
 
 
 @pytest.fixture(scope="module")
 def server(run: Path) -> Iterator[Server]:
     """The page of that run, and of a pipeline with a hostile name."""
-    hostile = run.parent / NAME.replace("/", "")
-    hostile.symlink_to(run / "student", target_is_directory=True)
-    with Server(Studio([run, hostile]), 0) as one:
-        thread = threading.Thread(target=one.serve_forever, daemon=True)
-        thread.start()
-        yield one
-        one.shutdown()
+    one = Server(Studio([run, hostile(run)]), 0)
+    thread = threading.Thread(target=one.run, daemon=True)
+    thread.start()
+    yield one
+    one.stop()
+    thread.join(20)
 
 
-def asked(server: Server, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str]:
-    port = server.server_address[1]
+def asked(server: Server, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    port = int(server.url.rstrip("/").rpartition(":")[2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    kind = {"Content-Type": "application/json"} if body is not None else {}
-    content = body if isinstance(body, str | None) else json.dumps(body)
-    connection.request(
-        method, path, content, {**kind, **{key.replace("_", "-"): value for key, value in headers.items()}}
-    )
+    connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
 
 
-def test_it_draws_and_refuses(server: Server) -> None:
-    assert server.server_address[0] == "127.0.0.1" and asked(server, "GET", "/")[0] == 200
-    about = json.loads(asked(server, "GET", "/about")[1])
-    assert (
-        about["models"][0] == "teacher" and len(about["models"]) == 3 and about["call"] == {"steps": 2, "guidance": 2.0}
-    )
-    good = {"model": 1, "prompt": "a cat", "seed": 3, "steps": 1, "guidance": None}
-    status, text = asked(server, "POST", "/draw", good)
-    one = json.loads(text)
-    assert status == 200 and one["data"].startswith("data:image/png;base64,") and one["seconds"] > 0
-    assert (one["width"], one["height"]) == (16, 16)
-    assert json.loads(asked(server, "POST", "/draw", good)[1])["data"] == one["data"]
-    assert json.loads(asked(server, "POST", "/draw", {**good, "seed": 4})[1])["data"] != one["data"]
+def test_models_draw_the_same_for_the_same_seed_and_refuse_bad_values(run: Path) -> None:
+    studio = Studio([run, hostile(run)])
+    assert [model.name for model in studio.models] == ["teacher", f"{run.name} / student", NAME]
+    assert studio.begins_with("num_inference_steps") == 2 and studio.begins_with("guidance_scale") == 2.0
+    assert Studio([run / "student"]).begins_with("num_inference_steps") == 50  # diffusers' own
+    one = studio.draw(1, Asked("a cat", 3, 1))
+    assert one.suffix == "png" and one.content[1:4] == b"PNG" and (one.width, one.height) == (16, 16)
+    assert one.seconds > 0 and one.parameters < studio.draw(0, Asked("a cat", 3, 1)).parameters
+    assert studio.draw(1, Asked("a cat", 3, 1)).content == one.content != studio.draw(1, Asked("a cat", 4, 1)).content
+    assert studio.prompts() == ["a cat", "a dog"]
     for wrong in (
-        {"model": 9},
-        {"prompt": " "},
-        {"prompt": 3},
-        {"seed": -1},
-        {"seed": True},
-        {"steps": 10**9},
-        {"guidance": "x"},
+        Asked(" "),
+        Asked(3),
+        Asked("a" * 2001),
+        Asked("a", -1),
+        Asked("a", True),
+        Asked("a", 0, 10**9),
+        Asked("a", 0, 1, "x"),
+        Asked("a", 0, 1, float("nan")),
     ):
-        status, text = asked(server, "POST", "/draw", {**good, **wrong})
-        assert status == 400 and "must be" in json.loads(text)["error"]
-    assert asked(server, "POST", "/draw", "[")[0] == asked(server, "POST", "/draw", "[1]")[0] == 400
-    assert asked(server, "POST", "/draw", '{"guidance": NaN, "model": 0, "seed": 0, "prompt": "a"}')[0] == 400
-    # other pages cannot use it: neither by another name of this machine nor by a form
-    assert asked(server, "GET", "/", Host="evil.example")[0] == 403
-    assert asked(server, "POST", "/draw", good, Origin="http://evil.example")[0] == 403
-    assert asked(server, "POST", "/draw", json.dumps(good), Content_Type="text/plain")[0] == 403
-    assert asked(server, "POST", "/draw", "x", Content_Length=str(10**8))[0] == 413
-    for path in ("/../server.py", "/report/x", "/report/7", "/report/1", "/page.py"):
-        assert asked(server, "GET", path)[0] == 404
-    assert "Curves" in asked(server, "GET", "/report/0")[1]
+        with pytest.raises(UserError, match="must be"):
+            studio.draw(0, wrong)
 
 
-def test_mistakes_on_the_command_line(cli: Cli, run: Path, server: Server) -> None:
-    assert "no such pipeline folder" in cli("serve", "nowhere").error
-    taken = server.server_address[1]
+def test_only_pages_of_its_own_may_ask(server: Server) -> None:
+    assert server.url.startswith("http://127.0.0.1:")
+    status, text = asked(server, "/")
+    assert status == 200 and "condistill" in text
+    # other pages cannot use it, neither by another name of this machine nor from where they are
+    assert asked(server, "/", Host="evil.example")[0] == asked(server, "/", Origin="http://evil.example")[0] == 403
+    assert asked(server, "/gradio_api/queue/join", "POST", Origin="http://evil.example")[0] == 403
+    for path in (
+        "/report/x",
+        "/report/7",
+        "/report/1",
+        "/report/-1",
+        "/gradio_api/file=/etc/hostname",
+        "/monitoring/x",
+    ):
+        assert asked(server, path)[0] in (403, 404, 422), path
+    assert "Curves" in asked(server, "/report/0")[1]
+
+
+def test_mistakes_on_the_command_line(
+    cli: Cli, run: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = cli("serve", "nowhere").error
+    assert "nowhere is no run folder (it has no recipe.yaml), and no such pipeline folder" in said
+    taken = server.url.rstrip("/").rpartition(":")[2]
     assert "cannot be used" in cli("serve", run, "--port", taken).error
-    with pytest.raises(UserError, match="no student"):
-        (run.parent / "early").mkdir(exist_ok=True)
-        shutil.copy(run / "recipe.yaml", run.parent / "early")
-        Studio([run.parent / "early"])
-
-
-class Browser:
-    """A headless Chromium, driven over a pipe by its own protocol."""
-
-    def __init__(self, profile: Path):
-        (theirs, self._to), (self._from, back) = os.pipe(), os.pipe()
-        flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe"
-        command = ["bash", "-c", f'exec "$0" {flags} --user-data-dir="$1" about:blank 3<&{theirs} 4>&{back}']
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([*command, str(CHROMIUM), str(profile)], pass_fds=(theirs, back), **quiet)
-        os.close(theirs)
-        os.close(back)
-        self._number, self._rest, self._session = 0, b"", {}
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = {"sessionId": self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
-
-    def ask(self, method: str, **params: Any) -> Any:
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": params, **self._session}
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while True:
-            while b"\0" not in self._rest:
-                some = os.read(self._from, 65536)
-                assert some, "Chromium has gone"
-                self._rest += some
-            text, _, self._rest = self._rest.partition(b"\0")
-            answer = json.loads(text)
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer
-                return answer["result"]
-
-    def value(self, expression: str) -> Any:
-        return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def wait(self, expression: str, seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while not self.value(expression):
-            assert time.monotonic() < end, f"not within {seconds} s: {expression}"
-            time.sleep(0.1)
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-        os.close(self._to)
-        os.close(self._from)
+    shutil.copy(run / "recipe.yaml", tmp_path)
+    assert "no student in" in cli("serve", tmp_path).error
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "needs gradio, which is not installed; pip install 'condistill[web]'" in cli("serve", run).error
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-def test_in_a_browser_a_prompt_gives_a_picture_of_every_model(server: Server, tmp_path: Path) -> None:
-    browser = Browser(tmp_path / "profile")
-    try:
-        browser.ask("Page.navigate", url=server.url)
-        browser.wait("document.querySelectorAll('figure').length === 3")
-        browser.value("document.getElementById('prompt').focus()")
-        browser.ask("Input.insertText", text="a cat <b>bold</b>")
-        browser.value("document.getElementById('draw').click()")
-        browser.wait("document.getElementById('said').textContent === 'done'")
-        loaded = "[...document.querySelectorAll('figure img')].filter((one) => one.naturalWidth === 16).length"
-        browser.wait(f"{loaded} === 3")
-        captions = browser.value("[...document.querySelectorAll('figcaption')].map((one) => one.textContent)")
-        assert all(" s, " in text and "16 x 16 pixels" in text for text in captions)
-        assert browser.value("document.querySelectorAll('figure b, h2 *').length") == 0
-        assert browser.value("document.title") == "condistill"
-        browser.value("document.querySelector('#reports a').click()")
-        browser.wait("document.querySelector('h1')?.textContent === 'Curves'")
-        assert browser.value("document.title") != "broken"
-    finally:
-        browser.close()
+def test_in_a_browser_a_prompt_gives_a_picture_of_every_model_and_nothing_remote_is_asked_for(
+    run: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", GUARDED, "serve", str(run), str(hostile(run)), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        try:
+            url = process.stdout.readline().split()[-1]
+            browser = Browser(tmp_path / "profile")
+            try:
+                _use(browser, url)
+                process.send_signal(signal.SIGINT)  # with the page open
+                said = process.stderr.read()
+                assert process.wait(20) == 130
+            finally:
+                browser.close()
+        finally:
+            process.kill()
+    lines = [line for line in said.splitlines() if "Error" in line or "Traceback" in line or "asked for" in line]
+    assert lines == [] and said.strip().endswith("the page is closed; nothing was changed"), said
+    assert [address for address in browser.requested if not address.startswith((url, "data:", "blob:"))] == []
+    assert browser.faults == []
+
+
+def _use(browser: Browser, url: str) -> None:
+    browser.ask("Page.navigate", url=url)
+    browser.wait("document.querySelectorAll('.shown').length === 3 && document.querySelector('#prompt textarea')")
+    browser.value("document.getElementById('draw').click()")
+    browser.wait("document.body.textContent.includes('the prompt must be a text of 1 to 2000 characters')")
+    browser.value("document.querySelector('#prompt textarea').focus()")
+    browser.ask("Input.insertText", text="a cat <b>bold</b>")
+    browser.value("document.getElementById('draw').click()")
+    browser.wait("[...document.querySelectorAll('.shown img')].filter((one) => one.naturalWidth === 16).length === 3")
+    captions = "[...document.querySelectorAll('.caption')].map((one) => one.textContent)"
+    browser.wait(f"{captions}.every((text) => text.includes(' s, ') && text.includes('16 x 16 pixels'))")
+    assert browser.value("document.querySelectorAll('.shown b, img[src=x]').length") == 0
+    browser.value(
+        "[...document.querySelectorAll('[role=tab]')].find((one) => /Report of/.test(one.textContent)).click()"
+    )
+    browser.wait("performance.getEntriesByType('resource').some((one) => one.name.endsWith('/report/0'))")
+    # apart from the page, since it is in a sandbox
+    frames = [one["url"] for one in browser.ask("Target.getTargets")["targetInfos"] if one["type"] == "iframe"]
+    assert frames == [f"{url}report/0"]
+    assert browser.value("document.title") == "condistill"

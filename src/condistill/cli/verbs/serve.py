@@ -31,9 +31,10 @@ def serve(
     with nothing_printed():
         from condistill.web import Server, Studio
 
-        server = Server(Studio(runs), port)
-    about = {"url": server.url, "models": [model.name for model in server.studio.models]}
+        studio = Studio(runs)
+        server = Server(studio, port)
+    about = {"url": server.url, "models": [model.name for model in studio.models]}
     emit(about, [f"open  {server.url}", f"shows {', '.join(about['models'])}"], as_json=as_json)
     sys.stdout.flush()
-    with keeping("the page is closed; nothing was changed"), server, nothing_printed():
-        server.serve_forever()
+    with keeping("the page is closed; nothing was changed"), nothing_printed():
+        server.run()
