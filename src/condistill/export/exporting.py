@@ -15,6 +15,7 @@ from condistill.errors import UserError, brief, unknown_name
 from condistill.export.parts import Part, Run, recorded, relative_error, running, seconds
 from condistill.files import write_json
 from condistill.teacher import Teacher
+from condistill.teacher.loading import resolve
 from condistill.versions import versions
 
 STEPS = 3  # of the run that is recorded and of the one that is compared
@@ -85,11 +86,12 @@ def export(pipeline: str | Path, to: str, *, out: str | Path, keys: Sequence[Any
         keys: two or more prompts to compare with; the teacher's own examples where none are given.
 
     Raises:
-        UserError: unknown format, a library that is not installed, a network that the exporter does not take, or a
-            difference beyond the tolerance.
+        UserError: unknown format, no such pipeline, a library that is not installed, a network that the exporter does
+            not take, or a difference beyond the tolerance.
     """
     if to not in FORMATS:
         raise unknown_name("format", to, FORMATS)
+    resolve(pipeline)
     form = FORMATS[to]
     missing = [name for name in form.needs if importlib.util.find_spec(name) is None]
     if missing:

@@ -64,6 +64,20 @@ def find(recipe: str | Path) -> Path:
     raise UserError(f"no such recipe: {recipe}; {hint}give a YAML file or one of: {', '.join(known)}")
 
 
+def run_folder(run: str | Path) -> Path:
+    """The folder of a run that was begun.
+
+    Raises:
+        UserError: no such folder, or none that a run was made in.
+    """
+    folder = Path(os.path.expanduser(run))
+    if not folder.is_dir():
+        raise UserError(f"no such run folder: {run}; give the folder that a run was made in, as runs/NAME")
+    if not (folder / FILE).is_file():
+        raise UserError(f"{run} is no run folder: it has no {FILE}; condistill run RECIPE --out FOLDER makes one")
+    return folder
+
+
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """The recipe with all defaults filled in and local paths made absolute.
 

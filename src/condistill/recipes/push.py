@@ -17,7 +17,7 @@ from condistill.recipes.arms import Arm, arms
 from condistill.recipes.dump import dump_recipe, opening_comments
 from condistill.recipes.hub import asking, no_token
 from condistill.recipes.licence import CARD, Terms, front_matter, terms_of
-from condistill.recipes.load import FILE, load_recipe
+from condistill.recipes.load import FILE, load_recipe, run_folder
 from condistill.recipes.run import LOG, RESULTS, STUDENT
 from condistill.recipes.schema import Recipe
 from condistill.recipes.students import teacher_config
@@ -53,7 +53,7 @@ def pushed(
     Raises:
         UserError: no such run, student or name; a licence that is not known; no token or connection.
     """
-    run = Path(run)
+    run = run_folder(run)
     _check_name(name)
     recipe = load_recipe(run)
     chosen = _chosen(recipe, arm)

@@ -6,6 +6,7 @@ looked up. The models are read and unpacked by `run.py`; they never enter the en
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -184,9 +185,12 @@ class Recipe(Section):
                     raise UserError(str(UnknownKey(key, list(ARM_SECTIONS)).said(f"compare.{arm}")))
             if set(changes.get("data") or {}) - {"corpus"}:
                 raise UserError(f"compare.{arm}.data may only change corpus: all arms share the images in D")
-        if self.train.micro_batch and self.train.batch % self.train.micro_batch:
+        # a micro-batch above the batch is the batch
+        if self.train.micro_batch and self.train.batch % min(self.train.micro_batch, self.train.batch):
+            fits = math.gcd(self.train.batch, self.train.micro_batch)
             raise UserError(
-                f"train.batch {self.train.batch} is no multiple of train.micro_batch {self.train.micro_batch}"
+                f"train.batch {self.train.batch} is no multiple of train.micro_batch {self.train.micro_batch}; "
+                f"set train.micro_batch={fits}, or null to take the batch whole"
             )
         if not (self.loss.output or self.loss.feature or self.loss.task):
             raise UserError("loss has no term: output, feature and task are all 0; give one of them a weight")

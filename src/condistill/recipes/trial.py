@@ -51,7 +51,7 @@ def trial(recipe: Recipe, teacher: Teacher, student: Teacher, *, repeats: int = 
         teacher: recorded with D's call.
     """
     train = recipe.train
-    num = min(NUM_SAMPLES, train.micro_batch or train.batch)
+    num = min(NUM_SAMPLES, train.micro_batch or train.batch, train.batch)
     x_t = torch.zeros(num, *teacher.latent_shape, device=teacher.device)
     t = teacher.noise_path.times(torch.full((num,), 0.5)).to(teacher.device)
     # a student whose pipeline gives it other arguments encodes for itself

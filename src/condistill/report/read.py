@@ -99,12 +99,14 @@ def read_run(folder: str | Path) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"no such run folder: {folder}")
+        raise UserError(f"no such run folder: {folder}; give the folder that a run was made in, as runs/NAME")
     results = Results.load(folder) if (folder / "results.json").exists() else None
     recipe = _text(folder / "recipe.yaml")
     arms = _arms(folder, _main_name(recipe))
+    if results is None and not arms and recipe:
+        raise UserError(f"nothing was trained in {folder} yet; to go on: condistill run {folder}")
     if results is None and not arms:
-        raise UserError(f"{folder} has neither results.json nor log.jsonl; it is no run folder, or nothing has run yet")
+        raise UserError(f"{folder} has neither results.json nor log.jsonl; it is no run folder")
     pictures = _pictures(folder / "samples")
     places = _places(folder, _main_name(recipe)).items()
     found = tuple(one for name, place in places if (one := _validation(name, place / "validation")) is not None)

@@ -32,7 +32,7 @@ class TrainOptions:
     Attributes:
         steps: optimiser steps in all.
         batch: samples per step over all processes and micro-batches.
-        micro_batch: samples per forward pass; None takes a process's whole share at once.
+        micro_batch: samples per forward pass, at most; None takes a process's whole share at once.
         auto_batch: where memory runs out, halve the micro-batch and go on with the same step.
         skip_not_finite: how many steps whose loss or gradient is not finite may be skipped in a run; the next stops it.
         lr: peak learning rate of AdamW.

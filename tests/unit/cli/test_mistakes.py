@@ -85,6 +85,20 @@ def test_no_such_recipe(cli: Cli, tmp_path: Path) -> None:
     assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in said
 
 
+def test_what_is_checked_may_be_overridden(cli: Cli) -> None:
+    assert "unknown key 'stepz' in train (did you mean 'steps'?)" in cli("validate", "emoji", "train.stepz=3").error
+    assert "'train.steps=3' is an override; name the recipe before it" in cli("validate", "train.steps=3").error
+    # a preset's micro-batch follows a smaller batch
+    said = cli("validate", "sd14-b-base", "emoji", "train.batch=8", "--json")
+    assert said.code == 0 and set(json.loads(said.out)["valid"]) == {"sd14-b-base", "emoji"}
+
+
+def test_no_such_run(cli: Cli, tmp_path: Path) -> None:
+    assert "no such run folder: nowhere; give the folder" in cli("push", "nowhere", "me/small", "--dry-run").error
+    (tmp_path / "empty").mkdir()
+    assert "empty is no run folder: it has no recipe.yaml" in cli("push", "empty", "me/small", "--dry-run").error
+
+
 def test_a_folder_that_is_no_pipeline(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "p.txt").write_text("a cat\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -69,11 +68,12 @@ def test_two_text_encoders_have_their_places_and_other_networks_none(tmp_path: P
         original_layout(dit())
 
 
-def test_what_is_not_there_is_said(cli: Cli, student: Path) -> None:
+def test_what_is_not_there_is_said(cli: Cli, student: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "unknown format 'onix'; did you mean 'onnx'" in cli("export", student, "--to", "onix").error
     assert default_place(student, "onnx") == student.parent / "s-onnx"
-    if importlib.util.find_spec("onnxruntime") is None:
-        assert "pip install 'condistill[export]'" in cli("export", student, "--to", "onnx").error
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # not installed
+    assert "pip install 'condistill[export]'" in cli("export", student, "--to", "onnx").error
+    assert "no such pipeline folder: nowhere" in cli("export", "nowhere", "--to", "onnx").error
 
 
 @pytest.mark.parametrize("to", [name for name, form in FORMATS.items() if form.needs])

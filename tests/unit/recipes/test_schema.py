@@ -53,7 +53,7 @@ def test_a_minimal_recipe_has_all_defaults() -> None:
         ({"train": {"steps": 1, "precision": "fp8"}}, "r: train.precision must be 'no', 'bf16' or 'fp16', got 'fp8'"),
         (
             {"train": {"steps": 1, "batch": 6, "micro_batch": 4}},
-            "r: train.batch 6 is no multiple of train.micro_batch 4",
+            "r: train.batch 6 is no multiple of train.micro_batch 4; set train.micro_batch=2, or null to",
         ),
         ({"train": [1]}, "r: train must be a mapping of steps, batch,"),
         (
