@@ -74,6 +74,8 @@ def _config_file(where: str | Path) -> Path:
         for folder in (path, *(path / name for name in COMPONENTS)):
             if (folder / "config.json").is_file():
                 return folder / "config.json"
+        if (path / "student" / "model_index.json").is_file():
+            raise UserError(f"{path} is a run folder; a pipeline is wanted, such as its student: {path / 'student'}")
         raise UserError(f"{path} has no config.json, nor has its {', '.join(COMPONENTS)}; a network's folder is wanted")
     if str(where) in shipped_configs():
         return FOLDER / f"{where}.json"

@@ -38,9 +38,11 @@ def resolve(name: str | Path) -> Path | str:
         return found
     path = Path(name).expanduser()
     if path.is_dir():
-        if not (path / "model_index.json").is_file():
-            raise UserError(f"{path} is no pipeline folder: it has no model_index.json; save one with save_pretrained")
-        return path
+        if (path / "model_index.json").is_file():
+            return path
+        if (path / "student" / "model_index.json").is_file():
+            raise UserError(f"{path} is a run folder; a pipeline is wanted, such as its student: {path / 'student'}")
+        raise UserError(f"{path} is no pipeline folder: it has no model_index.json; save one with save_pretrained")
     text = str(name)
     if path.is_file():
         raise UserError(f"{path} is a file; a pipeline folder (with model_index.json) is wanted")

@@ -110,6 +110,10 @@ def test_a_folder_that_is_no_pipeline(cli: Cli, tmp_path: Path) -> None:
         assert "folder is no pipeline folder: it has no model_index.json" in cli(*words).error
         assert "no such pipeline folder: ./nowhere" in cli(words[0], "./nowhere", *words[2:]).error
     assert "folder" in cli("report", "folder").error
+    (tmp_path / "run" / "student").mkdir(parents=True)
+    (tmp_path / "run" / "student" / "model_index.json").write_text("{}")
+    for words in (("inspect", "run"), ("export", "run", "--to", "onnx")):
+        assert "run is a run folder; a pipeline is wanted, such as its student: run/student" in cli(*words).error
     assert "no such" in cli("report", "nowhere").error.lower()
 
 
@@ -173,7 +177,7 @@ def test_no_room_for_d(cli: Cli, pipeline: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(total=1, used=1, free=0))
     said = cli("cache", written(tmp_path, pipeline), "--out", "run").error
     assert said.startswith("D needs about") and "0 MiB are free" in said
-    said = cli("cache", tmp_path / "tiny.yaml", "data.num_items=99999999999999", "--out", "many").error
+    said = cli("cache", tmp_path / "tiny.yaml", "data.num_items=2000000000", "--out", "many").error
     assert said.startswith("D needs about")  # and its rows were not made, which would fill the memory
 
 
