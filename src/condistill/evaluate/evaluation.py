@@ -10,8 +10,8 @@ from condistill import processes
 from condistill.errors import UserError, unknown_name
 from condistill.evaluate import sampling, summary
 from condistill.evaluate.backbones import load_all
-from condistill.evaluate.items import choose, grid_rows
-from condistill.evaluate.judging import WORLDS, Judging, WorldJudging
+from condistill.evaluate.items import all_keys, choose, grid_rows
+from condistill.evaluate.judging import WORLDS, Judging, WorldJudging, protocol_of
 from condistill.evaluate.metrics import Metric, features_of, metric
 from condistill.evaluate.protocols import PROTOCOLS
 from condistill.evaluate.references import given
@@ -35,7 +35,7 @@ def evaluate(
     prompts: Any,
     *,
     metrics: Sequence[str | Metric] | None = None,
-    protocol: str = "world",
+    protocol: str | None = None,
     seed: int = 1,
     call: Mapping[str, Any] | None = None,
     calls: Mapping[str, Mapping[str, Any]] | None = None,
@@ -66,7 +66,8 @@ def evaluate(
         metrics: names, dotted names of your own, or metrics themselves; the protocol's where not given.
         protocol: "world" (the judge of the embedded emoji), "tones" (that of the embedded sounds), "plain" (no judge)
             or "coco30k" (the paper's: 512 x 512, 25 PNDM steps, guidance 7.5, looked at in 256 x 256; FID, Inception
-            score, CLIP score).
+            score, CLIP score). Where not given that of the embedded world whose sentences
+            all prompts are, else "plain".
         seed: of the choice of prompts, of images, noise and resampling.
         call: the pipeline's own arguments (steps, guidance_scale, size); the protocol's where not given.
         calls: student -> arguments of its own beside those, as {"guidance_scale": 1} for one that was distilled with
@@ -94,6 +95,7 @@ def evaluate(
             whose output is not finite.
     """
     processes.join()
+    protocol = protocol or (protocol_of(all_keys(prompts)) if judging is None else "world")
     chosen, judging = _measures(metrics, protocol, judging)
     groups = choose(prompts, num_items=num_items, seed=seed, split=judging.group if judging else None)
     kind = None if judging is None else lambda key, judge=judging: int(judge.asked([key])[0][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,12 @@ def choose(
             if name not in groups:
                 raise UserError(f"num_items names group {name!r}, but the prompts' groups are: {', '.join(groups)}")
     return tuple(_items(name, keys, num_items, seed) for name, keys in groups.items())
+
+
+def all_keys(prompts: Any) -> Iterator[Key]:
+    """Every key of every group of `prompts`, read one after another."""
+    for keys in _groups(prompts, None).values():
+        yield from (keys[index] for index in range(len(keys)))
 
 
 def _groups(prompts: Any, split: Any) -> dict[str, Sequence[Key]]:

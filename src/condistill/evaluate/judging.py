@@ -1,12 +1,12 @@
 """The judge of an embedded world, as evaluation needs it: what a prompt asks for, what a picture or a sound shows.
 
->>> sorted(WORLDS)
-['tones', 'world']
+>>> protocol_of(["a panda on a green background"]), protocol_of(["a panda"])
+('world', 'plain')
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol
@@ -22,6 +22,19 @@ WORLDS = {
     "world": ("condistill.world.emoji", "concept", "colour"),
     "tones": ("condistill.world.tones", "timbre", "pitch"),
 }
+
+
+def protocol_of(keys: Iterable[Key]) -> str:
+    """The protocol of the embedded world whose sentences all `keys` are, or "plain" where they are of none."""
+    keys = list(keys)
+    return next((name for name, (module, *_) in WORLDS.items() if _reads(import_module(module), keys)), "plain")
+
+
+def _reads(world: Any, keys: Iterable[Key]) -> bool:
+    try:
+        return all(isinstance(key, str) and world.parse(key) for key in keys)
+    except UserError:
+        return False
 
 
 @dataclass(frozen=True)

@@ -96,12 +96,13 @@ def _check_evaluate(recipe: Recipe) -> None:
 
     assert recipe.evaluate is not None
     own_calls(recipe)
-    if recipe.evaluate.protocol not in PROTOCOLS:
-        raise unknown_name("protocol", recipe.evaluate.protocol, PROTOCOLS)
+    protocol = recipe.evaluate.protocol or "plain"  # which of those without a backbone it is, the prompts say
+    if protocol not in PROTOCOLS:
+        raise unknown_name("protocol", protocol, PROTOCOLS)
     for name in recipe.evaluate.backbones:
         if name not in WANTED:
             raise unknown_name("backbone", name, WANTED)
-    chosen = [metric(name) for name in recipe.evaluate.metrics or PROTOCOLS[recipe.evaluate.protocol].metrics]
+    chosen = [metric(name) for name in recipe.evaluate.metrics or PROTOCOLS[protocol].metrics]
     for needed in (backbone_of(feature) for each in chosen for feature in features_of(each)):
         if needed not in recipe.evaluate.backbones:
             raise missing(needed)

@@ -135,7 +135,7 @@ class TrainSection(Section):
 class EvaluateSection(Section):
     """What is measured on teacher and students after training."""
 
-    protocol: str = "world"
+    protocol: str | None = None
     prompts: Annotated[dict[str, Spec], Field(min_length=1)]
     metrics: Annotated[list[str], Field(min_length=1)] | None = None
     num_items: dict[str, PositiveInt] = {}

@@ -67,6 +67,22 @@ def _cast(leaves: Leaves, dtype: torch.dtype, times: Mapping[str, Any]) -> Leave
     return {path: value if path in times else cast(value) for path, value in leaves.items()}
 
 
+def times_of(x_t: Tensor, t: Any, condition: Condition) -> Tensor:
+    """Times (b,) for the b samples of `x_t`: one each, or one for all.
+
+    Raises:
+        UserError: another number of times or conditions than of samples.
+    """
+    times = torch.as_tensor(t).reshape(-1)
+    times = times.expand(len(x_t)) if len(times) == 1 else times
+    if len(times) != len(x_t) or len(condition) not in (0, len(x_t)):
+        raise UserError(
+            f"predict got {len(x_t)} samples x_t, {len(times)} times t and {len(condition)} conditions; give as "
+            "many of each (one time may be for all)"
+        )
+    return times
+
+
 def answered(network: torch.nn.Module, arguments: Mapping[str, Any]) -> Any:
     """The network's answer.
 
@@ -79,8 +95,8 @@ def answered(network: torch.nn.Module, arguments: Mapping[str, Any]) -> Any:
         if isinstance(error, UserError) or is_out_of_memory(error):
             raise
         raise UserError(
-            f"{type(network).__name__} does not run at this size ({brief(error)}); give x_t in latent_shape, and where "
-            "that does not help, say the pipeline's own size: Teacher.from_pipeline(pipe, call=...)"
+            f"{type(network).__name__} does not run at this size ({brief(error)}); give x_t as (b, *latent_shape), and "
+            "where that does not help, say the pipeline's own size: Teacher.from_pipeline(pipe, call=...)"
         ) from error
 
 

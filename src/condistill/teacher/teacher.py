@@ -1,8 +1,7 @@
 """Teacher: a pipeline as a denoiser. The student is of the same type: what samples or scores one does it to the other.
 
->>> teacher = Teacher.load("emoji")                                             # doctest: +SKIP
->>> condition = teacher.encode(["a panda on a green background"])               # doctest: +SKIP
->>> teacher.predict(torch.randn(1, *teacher.latent_shape), torch.tensor([500]), condition)  # doctest: +SKIP
+>>> teacher = Teacher.load("emoji")                                                           # doctest: +SKIP
+>>> teacher.predict(torch.randn(1, *teacher.latent_shape), 500, teacher.encode(["a panda"]))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from condistill.maths.randomise import Key
 from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
-from condistill.teacher.calling import answered, call_arguments, precision_of, prediction, stacked_rows
+from condistill.teacher.calling import answered, call_arguments, precision_of, prediction, stacked_rows, times_of
 from condistill.teacher.checking import check_call, check_sample
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
@@ -247,17 +246,18 @@ class Teacher:
         return prediction(self.calibration, output)
 
     def predict(
-        self, x_t: Float[Tensor, "b *latent"], t: Shaped[Tensor, " b"], condition: Condition
+        self, x_t: Float[Tensor, "b *latent"], t: Shaped[Tensor, "..."] | float, condition: Condition
     ) -> Float[Tensor, "b *out"]:
         """The network's output (epsilon, v or velocity, as it was trained), one conditional pass without guidance.
 
         Args:
             x_t: (b, *latent), noised by `noise_path`.
-            t: (b,) times of the scheduler.
-            condition: from `encode`.
+            t: (b,) times of the scheduler, or one for all.
+            condition: from `encode`, of b keys; another number is a UserError.
         """
-        answers = [answered(self.network, self.arguments(x_t[k], t[k], condition.rows(k))) for k in condition.groups()]
-        return in_order([self.prediction(one) for one in answers], condition.groups())
+        t, rows = times_of(x_t, t, condition), condition.groups()
+        answers = [answered(self.network, self.arguments(x_t[k], t[k], condition.rows(k))) for k in rows]
+        return in_order([self.prediction(one) for one in answers], rows)
 
     def sample(
         self,

@@ -155,9 +155,10 @@ def test_backbones_and_metrics_are_named_on_the_command_line(cli: Cli, pipeline:
 
     networks.clip(tmp_path / "clip")
     (tmp_path / "p.txt").write_text("a cat\na dog\n")
-    words = ("evaluate", pipeline, "--prompts", "p.txt", "--protocol", "plain", "--steps", 2, "--json")
+    words = ("evaluate", pipeline, "--prompts", "p.txt", "--steps", 2, "--json")
     given = ("--metrics", "clip_score,fd_clip", "--backbone", "clip=clip", "--keep-images", "kept", "--batch", 1)
     said = cli(*words, *given)
+    assert "protocol: plain" in said.err
     scores = json.loads(said.out)["models"][0]["groups"]["all"]
     assert list(scores) == ["clip_score", "fd_clip"] and -1 <= scores["clip_score"]["value"] <= 1
     assert len(list((tmp_path / "kept" / "sd" / "all").iterdir())) == 2

@@ -69,6 +69,17 @@ def test_predict_is_independent_of_the_batch(teacher: Teacher) -> None:
     assert not torch.equal(whole[0], whole[1])
 
 
+def test_predict_takes_one_time_for_all_and_counts_its_arguments(teacher: Teacher) -> None:
+    x_t, condition = torch.randn(3, *teacher.latent_shape), teacher.encode(keys_of(teacher))
+    with torch.no_grad():
+        wanted = teacher.predict(x_t, torch.tensor([500] * 3), condition)
+        for one in (500, torch.tensor(500), torch.tensor([500])):
+            torch.testing.assert_close(teacher.predict(x_t, one, condition), wanted, rtol=0, atol=0)
+    for times, samples in ((torch.tensor([1, 2]), 3), (500, 2)):
+        with pytest.raises(UserError, match=rf"{samples} samples x_t, . times t and 3 conditions"):
+            teacher.predict(x_t[:samples], times, condition)
+
+
 def test_an_item_of_a_sample_depends_on_its_seed_and_key_alone(teacher: Teacher) -> None:
     keys, call = keys_of(teacher), {"num_inference_steps": 3}
     whole = teacher.sample(keys, seed=[7, 8, 9], call=call, output="latent")

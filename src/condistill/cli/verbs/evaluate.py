@@ -9,7 +9,7 @@ import typer
 
 from condistill.cli.app import STEPS
 from condistill.cli.options import Guidance, Json, Prompts, Steps, call_of, pairs, words
-from condistill.cli.output import emit, nothing_printed, table
+from condistill.cli.output import emit, note, nothing_printed, table
 from condistill.cli.stopping import keeping
 
 PANEL, ORDER = STEPS, 4
@@ -29,9 +29,13 @@ def evaluate(
         ),
     ] = None,
     protocol: Annotated[
-        str,
-        typer.Option("--protocol", help="world (the embedded judge), plain (no judge) or coco30k (the paper's)."),
-    ] = "world",
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="world or tones (an embedded world's judge), plain (no judge) or coco30k (the paper's); if not given "
+            "the world whose sentences all prompts are, else plain.",
+        ),
+    ] = None,
     metrics: Annotated[
         list[str] | None,
         typer.Option("--metric", "--metrics", help="Metrics, separated by commas or repeated; the protocol's if none."),
@@ -79,4 +83,6 @@ def evaluate(
             student_call=call_of(None, student_guidance), num_items=items, out=out,
             backbones=pairs(backbones, "--backbone"), keep_images=keep_images, batch=batch,
         )  # fmt: skip
+    if protocol is None:
+        note(f"protocol: {results.protocol['name']}, by the prompts; --protocol chooses another")
     emit(results.to_json(), table(results.table()), as_json=as_json)
