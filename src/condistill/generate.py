@@ -154,7 +154,13 @@ def _fill(
         for plan in (missing[k] for k in processes.share(len(missing))):
             some = slice(plan.start, plan.stop)
             latents, bound = _shard(teacher, items[some], seeds[some], call, batch, bar)
-            cache.write_shard(plan.number, latents.to(dtype), bound)
+            kept = latents.to(dtype)
+            if not bool(torch.isfinite(kept).all()):
+                raise UserError(
+                    f"the teacher sampled latents of up to {float(latents.abs().max()):.3g}, more than "
+                    f"{cache.manifest.dtype} holds; keep D in float32: dtype='float32', in a recipe data.dtype=float32"
+                )
+            cache.write_shard(plan.number, kept, bound)
 
 
 def _shard(

@@ -162,7 +162,7 @@ def test_a_pipeline_of_ones_own_is_a_teacher_and_says_what_its_student_lacks() -
 
 @pytest.mark.parametrize("name", ["stable-audio-3-audio", "bria-fibo"])
 def test_a_student_that_was_cut_before_its_pipeline_could_be_called_is_fitted(name: str, tmp_path: Path) -> None:
-    """Not at all, or not at the size and with the pictures that it was recorded with."""
+    """Not at all, or not at the size that it was recorded with."""
     case = catalogue()[name]
     teacher = Teacher.from_pipeline(case.build(), case.component)
     student = teacher.student(case.student)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -60,6 +61,33 @@ def test_pipelines_in_bfloat16_are_recorded_as_they_are_in_float32(name: str) ->
     for path, one in wanted.times.items():
         torch.testing.assert_close(torch.as_tensor(found.times[path].scale), torch.as_tensor(one.scale))
         torch.testing.assert_close(torch.as_tensor(found.times[path].offset), torch.as_tensor(one.offset))
+
+
+@pytest.mark.parametrize("name", ["dit", "sd3-controlnet"])
+def test_a_student_of_a_teacher_in_bfloat16_trains_and_samples(name: str, tmp_path: Path) -> None:
+    """A ControlNet is cut along, and an autoencoder in half precision is given what its pipeline made in it."""
+    case = CASES[name]
+    teacher = Teacher.from_pipeline(case.build().to(torch.bfloat16), case.component, call=case.call())
+    student = teacher.student(case.student)
+    assert student.plan is not None and student.plan.passes is not None
+    cache = battery.made_cache(teacher, case, tmp_path / "D")
+    battery.distilled(teacher, student, case, cache, tmp_path / "run", steps=1)
+    found = student.sample(case.keys[:1], seed=0, call={"num_inference_steps": 2, **case.call()})
+    assert found.images is not None and found.latents.isfinite().all()
+    assert student.network.dtype == torch.float32  # type: ignore[union-attr]
+    if teacher.calibration.links:
+        with pytest.raises(UserError, match="under controlnet, which gives it what is as wide as the teacher"):
+            teacher.student("width=0.5")
+
+
+def test_latents_that_half_precision_cannot_hold_are_not_kept(tmp_path: Path) -> None:
+    case, pipeline = CASES["if"], CASES["if"].build()
+    pipeline.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
+        pipeline.scheduler.config, use_karras_sigmas=True
+    )
+    teacher = Teacher.from_pipeline(pipeline, call=case.call())
+    with pytest.raises(UserError, match=r"more than float16 holds; keep D in float32"):
+        battery.made_cache(teacher, case, tmp_path / "D")
 
 
 @pytest.mark.parametrize("fused", [False, True])

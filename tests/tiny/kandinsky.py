@@ -109,7 +109,7 @@ def third(kind: str) -> Any:
     with seeded():
         network = diffusers.Kandinsky3UNet(
             time_embedding_dim=16,
-            groups=4,
+            groups=2,  # with 4 two numbers are normalised together at the smallest size, which rounding may decide
             attention_head_dim=8,
             layers_per_block=3,
             block_out_channels=(16, 16, 32, 32),

@@ -11,7 +11,6 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import EulerDiscreteScheduler, UNet2DConditionModel
-from diffusers.utils import is_sentencepiece_available
 
 from tests.tiny import texts
 from tests.tiny.case import Case
@@ -90,16 +89,10 @@ def kolors(kind: str) -> Any:
 _call = partial(small, max_sequence_length=32)
 
 CASES = (
-    (
-        Case("kolors", "U-Net", partial(kolors, "KolorsPipeline"), _call),
-        Case(
-            "kolors-img2img",
-            "image to image",
-            partial(kolors, "KolorsImg2ImgPipeline"),
-            partial(_call, "image", strength=1.0),
-        ),
-        Case("kolors-pag", "guidance", partial(kolors, "KolorsPAGPipeline"), _call),
-    )
-    if is_sentencepiece_available()
-    else ()
-)
+    Case("kolors", "U-Net", partial(kolors, "KolorsPipeline"), _call),
+    Case(
+        "kolors-img2img", "image to image", partial(kolors, "KolorsImg2ImgPipeline"),
+        partial(_call, "image", strength=1.0),
+    ),
+    Case("kolors-pag", "guidance", partial(kolors, "KolorsPAGPipeline"), _call),
+)  # fmt: skip

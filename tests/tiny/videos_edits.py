@@ -49,7 +49,7 @@ def helios_pyramid() -> Any:
     """Helios in stages of growing size."""
     with seeded():
         transformer = network(HeliosTransformer3DModel, rope_dim=(4, 4, 4), without=("rope_max_seq_len",))
-        return wan_like("HeliosPyramidPipeline", transformer, scheduler=HeliosScheduler())
+        return wan_like("HeliosPyramidPipeline", transformer, scheduler=HeliosScheduler(gamma=0.3))
 
 
 CASES = (

@@ -61,7 +61,7 @@ def footprint(
     (0, True)
     """
     network = on_meta(cls, config)
-    inputs = inputs_of(network) if inputs is None else meta_inputs(inputs)
+    inputs = inputs_of(network) if inputs is None else meta_inputs(network, inputs)
     if inputs is None:
         return None
     counter = _Counter(network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from condistill.errors import UserError
 from condistill.students.carried import carry_over
 from condistill.students.plan import StudentPlan
 from condistill.students.planning import DoesNotRun, build, make_plan
-from condistill.students.precision import answer_as_asked
+from condistill.students.presets import check_spec
 from condistill.students.scoring import resolved
 from condistill.students.upstream import upstream_plans, with_parts
 from condistill.teacher.adapters import adapted, as_called
 from condistill.teacher.calibrate import calibrate
+from condistill.teacher.precision import answer_as_asked
 from condistill.teacher.running import networks
 
 if TYPE_CHECKING:
@@ -48,15 +50,29 @@ def student_of(
     try:
         inputs = teacher.example() if teacher.is_calibrated else None
         return made(teacher, make_plan(*about, init=init, inputs=inputs, network=network), seed=seed)  # type: ignore
-    except DoesNotRun as error:
-        if inputs is None:
-            raise
-        return _fed_anew(teacher, about, inputs, error, init=init, seed=seed)
-    except _NO_RUN as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError as error:
+        if inputs is not None and isinstance(error, DoesNotRun):
+            with suppress(DoesNotRun):
+                return _fed_anew(teacher, about, inputs, error, init=init, seed=seed)
+        raise _why_not_narrower(teacher, about, init) or error from error
+    except _NO_RUN:
         # the denoiser does not run at the size that its pipeline takes by itself: planned by its config alone
         return made(teacher, make_plan(*about, init=init), seed=seed)  # type: ignore[arg-type]
+
+
+def _why_not_narrower(teacher: Teacher, about: tuple[Any, Any, Any], init: str) -> UserError | None:
+    """What forbids a width that the network by itself could have: another network that feeds it at the teacher's."""
+    above = sorted({name for name, _ in teacher.calibration.links.values()}) if teacher.is_calibrated else []
+    if not above or check_spec(about[2]).width == 1.0:
+        return None
+    try:
+        make_plan(*about, init=init)
+    except UserError:
+        return None
+    return UserError(
+        f"got a width below 1 for a network under {above[0]}, which gives it what is as wide as the teacher, and would "
+        "have to be trained as well if it were narrowed; give depth=0.5"
+    )
 
 
 def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
@@ -114,8 +130,9 @@ def _network(teacher: Teacher, plan: StudentPlan, *, seed: int) -> nn.Module:
     with as_called(theirs, called):
         network = build(plan, theirs, seed=seed)
     carry_over(plan, theirs, network)
-    if any(one.is_floating_point() and one.dtype != torch.float32 for one in theirs.parameters()):
-        answer_as_asked(network)
+    half = next((p.dtype for p in theirs.parameters() if p.is_floating_point() and p.dtype != torch.float32), None)
+    if half is not None:
+        answer_as_asked(network, half)
     return network
 
 

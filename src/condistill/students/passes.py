@@ -46,12 +46,20 @@ class Pass:
     macs: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def meta_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+def meta_inputs(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded arguments without the memory: floats on the meta device, integers and masks on the CPU.
 
-    The values of the latter decide lengths (how many tokens a mask leaves), so they are kept.
+    The values of the latter decide lengths (how many tokens a mask leaves), so they are kept. What was recorded in half
+    precision has that of the network's weights: one built from a config is in float32.
     """
-    return tree_map_only(Tensor, lambda t: t.to("meta" if t.is_floating_point() or t.is_complex() else "cpu"), inputs)
+    own = next((weight.dtype for weight in network.parameters()), torch.float32)
+
+    def shape_of(one: Tensor) -> Tensor:
+        if not one.is_floating_point() and not one.is_complex():
+            return one.to("cpu")
+        return one.to("meta", own if one.dtype in (torch.float16, torch.bfloat16) else one.dtype)
+
+    return tree_map_only(Tensor, shape_of, dict(inputs))
 
 
 @torch.no_grad()
@@ -70,7 +78,7 @@ def one_pass(
         latent: (height, width) in latent pixels where `inputs` is None; the config's sample size if None.
         tokens: length of the text where `inputs` is None.
     """
-    inputs = inputs_of(network, latent, tokens) if inputs is None else meta_inputs(inputs)
+    inputs = inputs_of(network, latent, tokens) if inputs is None else meta_inputs(network, inputs)
     if inputs is None:
         return None
     question = _question(network, inputs)
@@ -105,7 +113,7 @@ def _question(network: nn.Module, inputs: Mapping[str, Any]) -> str:
 def why_no_pass(network: nn.Module, inputs: Mapping[str, Any] | None) -> str:
     """What a network says that `one_pass` finds cannot be run, in a line."""
     try:
-        _run_on_meta(network, meta_inputs(inputs or inputs_of(network) or {}))
+        _run_on_meta(network, meta_inputs(network, inputs or inputs_of(network) or {}))
     except NO_PASS as error:
         return brief(error)
     return ""
@@ -157,7 +165,7 @@ def sources_of_items(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str,
     handles += [part.register_forward_hook(gives(path)) for path, part in network.named_modules()]
     try:
         with shapes_only():
-            network(**meta_inputs(inputs))
+            network(**meta_inputs(network, inputs))
     except NO_PASS:
         return {}
     finally:

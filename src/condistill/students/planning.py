@@ -89,7 +89,7 @@ def make_plan(
     if network is not None:
         found = by_weight(found, plain_state(network), passes[0] if passes else None)
     pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
-    seen = passes if passes or narrowed else _really_run(pairs, inputs, network)
+    seen = passes or _really_run(pairs, student if narrowed else None, inputs, own_inputs, network)
     if seen:
         taps, left_out = tap_pairs(pairs, *seen, inputs)
     else:
@@ -138,22 +138,36 @@ def _runs(
         return False
     if network is None:
         return True
-    # shapes alone do not suffice for this network
+    return runs(_at_random(student, network), own_inputs)
+
+
+def _at_random(student: nn.Module, network: nn.Module) -> nn.Module:
+    """The student with random weights beside the teacher's network, for one of which shapes alone do not suffice."""
     weight = next(network.parameters())
-    tried = type(student).from_config(clean(student.config)).to(weight.device, weight.dtype).eval()  # type: ignore
-    return runs(tried, own_inputs)
+    return type(student).from_config(clean(student.config)).to(weight.device, weight.dtype).eval()  # type: ignore
 
 
 def _really_run(
-    pairs: Iterable[tuple[str, str]], inputs: Mapping[str, Any] | None, network: nn.Module | None
+    pairs: Iterable[tuple[str, str]],
+    student: nn.Module | None,
+    inputs: Inputs,
+    own_inputs: Inputs,
+    network: nn.Module | None,
 ) -> tuple[Pass, Pass] | None:
-    """The teacher's pass with its weights, which is the student's as well where both are as wide."""
+    """The teacher's pass with its weights, which is the student's as well where both are as wide; else its `student`'s
+    own with random ones."""
     if inputs is None or network is None:
         return None
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        outputs = outputs_of(network, tree_map_only(Tensor, lambda one: one.to(device), inputs))
+    outputs = _outputs_with_weights(network, inputs)
+    if student is not None:
+        return Pass(outputs), Pass(_outputs_with_weights(_at_random(student, network), own_inputs or inputs))
     return Pass(outputs), Pass({path: outputs[source] for source, path in pairs if source in outputs})
+
+
+@torch.no_grad()
+def _outputs_with_weights(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    device = next(network.parameters()).device
+    return outputs_of(network, tree_map_only(Tensor, lambda one: one.to(device), dict(inputs)))
 
 
 def build(plan: StudentPlan, teacher_network: nn.Module, *, seed: int = 0) -> nn.Module:

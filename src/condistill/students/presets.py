@@ -209,7 +209,8 @@ def _share(name: str, value: str) -> float:
     except ValueError:
         share = -1.0
     if not 0.0 < share <= 1.0:
-        raise UserError(f"got {name}={value}; a share in (0, 1] is wanted, e.g. {name}=0.5")
+        joined = "; rules are joined by +, e.g. depth=0.5+width=0.5" if "," in value else ""
+        raise UserError(f"got {name}={value}; a share in (0, 1] is wanted, e.g. {name}=0.5{joined}")
     return share
 
 

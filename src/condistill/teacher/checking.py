@@ -6,18 +6,20 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from condistill.cache.values import is_plain
 from condistill.errors import UserError, nearest, unknown_name
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_arguments, parameters_of
 
 OUTPUTS = ("latent", "np", "both")
+_OURS = ("generator", "seed")  # every item draws by its own seed
 
 
 def check_call(pipeline: Any, call: Mapping[str, Any] | None) -> None:
-    """Refuse arguments that the pipeline does not take, also where it would swallow them, and more samples of a key.
+    """Refuse arguments that the pipeline does not take, also where it would swallow them, or that are ours to give.
 
     Raises:
-        UserError: which one, and the nearest that it takes.
+        UserError: which one, and the nearest that it takes; more samples of a key; random numbers of the call's own.
     """
     if not call:
         return
@@ -30,6 +32,13 @@ def check_call(pipeline: Any, call: Mapping[str, Any] | None) -> None:
     for one, value in call.items():
         if one.endswith("_per_prompt") and value not in (None, 1):
             raise UserError(f"{one}={value!r} makes several samples of one key; leave it out and give the key as often")
+    drawn = next((one for one in _OURS if call.get(one) is not None and "generator" in parameters), None)
+    if drawn:
+        raise UserError(f"got {drawn}={_said(call[drawn])} in the call, but every item has its own; give seed= instead")
+
+
+def _said(value: Any) -> str:
+    return repr(value) if is_plain(value) else type(value).__name__
 
 
 def check_sample(

@@ -114,7 +114,9 @@ def prompts_of(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
 
 
 def _batched(values: list[Any]) -> Any:
-    if all(isinstance(value, Tensor) for value in values):
+    if all(isinstance(one, list) and len(one) == 1 and isinstance(one[0], Tensor) for one in values):
+        return [one[0] for one in values]  # embeddings of a pipeline that has a list of them, one a prompt
+    if all(isinstance(value, Tensor) for value in values) and len({value.shape for value in values}) == 1:
         return torch.cat(values) if all(value.shape[:1] == (1,) for value in values) else torch.stack(values)
     return values
 

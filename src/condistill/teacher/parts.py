@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@dataclass
+class Beside:
+    """A second sampler that steps in the same loop, on something else that the denoiser is given (a video's sound).
+
+    Attributes:
+        scheduler: it, often a copy of the first one.
+        sample: its sample before its first step.
+        times: of its steps.
+        last: its sample after its last step.
+    """
+
+    scheduler: Any
+    sample: Tensor
+    times: list[float] = field(default_factory=list)
+    last: Tensor | None = None
 
 
 class Parts:

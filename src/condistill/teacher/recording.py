@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from condistill.teacher.blanks import filled_with, kept, likely_answer
 from condistill.teacher.leaves import Leaves, flatten
-from condistill.teacher.parts import Parts, answer_of, stepped, time_of
+from condistill.teacher.parts import Beside, Parts, answer_of, stepped, time_of
+from condistill.teacher.precision import answers_as_asked
 from condistill.teacher.sections import Sections
 from condistill.teacher.shadowing import bound_arguments, shadowed
 from condistill.teacher.state import State, state_of, switched
@@ -42,23 +43,6 @@ class Called:
     step: int
     arguments: dict[str, Any]
     output: Any = None
-
-
-@dataclass
-class Beside:
-    """A second sampler that steps in the same loop, on something else that the denoiser is given (a video's sound).
-
-    Attributes:
-        scheduler: it, often a copy of the first one.
-        sample: its sample before its first step.
-        times: of its steps.
-        last: its sample after its last step.
-    """
-
-    scheduler: Any
-    sample: Tensor
-    times: list[float] = field(default_factory=list)
-    last: Tensor | None = None
 
 
 @dataclass
@@ -135,6 +119,11 @@ class Watch:
         self._called_since_step, self._parts = False, Parts()
         self._blanks: dict[Any, Any] = {}
         self._state: State = {}
+        self._given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def given(self, network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A hook before all others of a denoiser that casts what its pipeline gives it."""
+        self._given = args, kwargs
 
     def forward(self, network: nn.Module) -> Any:
         """A stand-in for the denoiser's forward."""
@@ -143,9 +132,10 @@ class Watch:
         @functools.wraps(real)
         def forward(*args: Any, **kwargs: Any) -> Any:
             self._called_since_step = True
+            (own, named), self._given = self._given or (args, kwargs), None
             # keeping every call of a long real run would keep its tensors; the first ones are enough
             if self._mode != "real" or len(seen.calls) <= self._skip:
-                call = Called(len(seen.times), kept(bound_arguments(network, args, kwargs)))
+                call = Called(len(seen.times), kept(bound_arguments(network, own, named)))
                 seen.calls.append(call)
                 seen.upstream.append(_feeding(call, self._pending))
                 self._note_state(network)
@@ -279,6 +269,8 @@ def watched(
     watch = Watch(mode, skip=skip, max_steps=max_steps, blank=blank, guess=guess, is_sole=is_sole, leave=leave)
     with ExitStack() as stack:
         stack.enter_context(shadowed(network, "forward", watch.forward(network)))
+        if answers_as_asked(network):
+            stack.enter_context(network.register_forward_pre_hook(watch.given, with_kwargs=True, prepend=True))
         for name, module in others.items():
             stack.enter_context(shadowed(module, "forward", watch.upstream(name, module)))
         for cls in {type(scheduler) for scheduler in schedulers.values()}:

@@ -17,6 +17,7 @@ from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.blanks import filled_with
 from condistill.teacher.keys import key_arguments, parameters_of
+from condistill.teacher.precision import as_around
 from condistill.teacher.recording import EnoughRecorded, Mode, Recording, watched
 from condistill.teacher.shadowing import shadowed
 from condistill.teacher.state import same_state
@@ -100,6 +101,7 @@ class Runner:
         with (
             _quiet(pipeline),
             same_state(self.network),
+            as_around(self.network),
             _others_blank(self, mode),
             torch.random.fork_rng(devices=[]),
             torch.no_grad(),
@@ -127,7 +129,10 @@ class Runner:
 
 
 def _as_wanted(arguments: Mapping[str, Any], parameters: Mapping[str, Any], n: int) -> dict[str, Any]:
-    """With tuples for lists where a pipeline wants those, and n times a text that stands beside lists of n prompts."""
+    """With tuples for lists where a pipeline wants those, and n times a text that stands beside lists of n prompts; no
+    text of the pipeline's own where its embedding is given."""
+    texts = {name.removesuffix("_embeds") for name, value in arguments.items() if value is not None} - set(arguments)
+    arguments = {**dict.fromkeys(texts & set(parameters)), **arguments}
     said = {name: str(one.annotation).lower() for name, one in parameters.items()}
     tuples = {name for name, annotation in said.items() if "tuple" in annotation and "list" not in annotation}
     lists = {name for name, annotation in said.items() if n and "list[str]" in annotation}
@@ -157,10 +162,7 @@ def not_run(runner: Runner, error: Exception) -> NotRun:
 
 
 def parts_of(pipeline: Any) -> dict[str, Any]:
-    """The pipeline's registered parts by name.
-
-    Not its `components`: those leave out what the constructor has a default for.
-    """
+    """The pipeline's registered parts by name; `components` leaves out what the constructor has a default for."""
     return {name: getattr(pipeline, name, None) for name in pipeline.config if not name.startswith("_")}
 
 
@@ -175,10 +177,8 @@ def networks(pipeline: Any) -> dict[str, nn.Module]:
 
 
 def experts(runner: Runner) -> dict[str, nn.Module]:
-    """The networks that take turns with the denoiser in its loop, itself included: those of its class.
-
-    None where the pipeline has several schedulers: then networks of one class are stages, each with a loop of its own.
-    """
+    """The networks that take turns with the denoiser in its loop, itself included: those of its class. None where the
+    pipeline has several schedulers: then networks of one class are stages, each with a loop of its own."""
     if len({id(part) for part in samplers(runner.pipeline).values()}) > 1:
         return {}
     return {n: part for n, part in networks(runner.pipeline).items() if type(part) is type(runner.network)}

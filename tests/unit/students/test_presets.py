@@ -38,6 +38,7 @@ def test_identity_is_said_in_so_many_words() -> None:
         ("depth=0", "got depth=0; a share in (0, 1] is wanted"),
         ("width=wide", "got width=wide; a share in (0, 1] is wanted"),
         ("width=1.5", "a share in (0, 1] is wanted"),
+        ("depth=0.5,width=0.5", "rules are joined by +, e.g. depth=0.5+width=0.5"),
         ("", "got an empty student spec"),
         ("keep=blocks", "a stack and its blocks are wanted"),
         ("keep=blocks:2,1", "each block once and in the teacher's order"),

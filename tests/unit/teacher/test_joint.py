@@ -10,7 +10,8 @@ import torch
 from condistill import Teacher, UserError
 from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.noisy import find_noisy
-from condistill.teacher.recording import Beside, Recording
+from condistill.teacher.parts import Beside
+from condistill.teacher.recording import Recording
 from condistill.teacher.taps import answer_of
 from tests.tiny.catalogue import catalogue
 

@@ -254,6 +254,7 @@ def test_keys_of_the_wrong_kind_are_named() -> None:
         (["a fox"], {"num_inference_steps": "two"}, "could not sample with num_inference_steps='two'"),
         (["a fox"], {"prompt": "a dog"}, "call says 'prompt', which the keys say as well"),
         (["a fox"], {"num_images_per_prompt": 2}, "makes several samples of one key"),
+        (["a fox"], {"generator": 3}, "got generator=3 in the call, but every item has its own; give seed= instead"),
         ([], {}, "sample got no keys"),
     ],
 )
