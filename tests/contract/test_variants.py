@@ -80,6 +80,31 @@ def test_a_student_of_a_teacher_in_bfloat16_trains_and_samples(name: str, tmp_pa
             teacher.student("width=0.5")
 
 
+def test_embeddings_are_keys_in_the_shape_in_which_a_pipeline_takes_them() -> None:
+    """A list of one tensor a prompt, of any length; beside a text of the pipeline's own, which then is left out."""
+    case = CASES["z-image"]
+    pipeline = case.build()
+    with torch.no_grad():
+        rows = [pipeline.encode_prompt(text, do_classifier_free_guidance=False)[0] for text in case.keys]
+    keys = [{"prompt_embeds": row} for row in rows]
+    teacher = Teacher.from_pipeline(pipeline, call={**case.call(), "guidance_scale": 0.0}, keys=keys)
+    found = teacher.encode(keys[:2]).leaves["cap_feats"]
+    assert len(found[0]) != len(found[1]) and all(torch.equal(found[k], rows[k][0]) for k in range(2))
+
+    case, pipeline = CASES["pixart-sigma"], CASES["pixart-sigma"].build()
+    names = ("prompt_embeds", "prompt_attention_mask", "negative_prompt_embeds", "negative_prompt_attention_mask")
+    with torch.no_grad():
+        keys = [dict(zip(names, pipeline.encode_prompt(text), strict=True)) for text in case.keys]
+    teacher = Teacher.from_pipeline(pipeline, call=case.call(), keys=keys)
+    assert torch.equal(teacher.encode(keys[:1]).leaves["encoder_hidden_states"], keys[0]["prompt_embeds"])
+
+
+def test_a_unet_that_attends_to_itself_is_narrowed_there_as_well() -> None:
+    student = battery.recorded(CASES["audioldm"]).student("width=0.5")
+    config = dict(student.network.config)  # type: ignore[arg-type]
+    assert list(config["cross_attention_dim"]) == list(config["block_out_channels"]) == [8, 16]
+
+
 def test_latents_that_half_precision_cannot_hold_are_not_kept(tmp_path: Path) -> None:
     case, pipeline = CASES["if"], CASES["if"].build()
     pipeline.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(

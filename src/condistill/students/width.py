@@ -33,6 +33,8 @@ def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any]
     if found == widths:
         raise UserError(f"width={width:g} cuts nothing from widths {widths}; {unet_ways(config)}")
     student = {**config, "block_out_channels": found}
+    if config.get("cross_attention_dim") in (widths, tuple(widths)):
+        student["cross_attention_dim"] = found  # of a U-Net that attends to itself there (AudioLDM)
     if not isinstance(given, int):
         sizes = zip(widths, found, given, strict=True)
         student[field] = [_heads(config, before, after, heads) for before, after, heads in sizes]

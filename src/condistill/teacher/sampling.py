@@ -156,8 +156,9 @@ def _refused(pipeline: Any, call: Mapping[str, Any], error: Exception) -> UserEr
 def _decoded(result: Any) -> np.ndarray | None:
     """What a pipeline's output object holds: pictures, frames or sound, (n, ...) float32; its first arrays else."""
     usual = ("images", "frames", "audios", "image_embeds", "image_embeddings")
-    for name in (*usual, *(vars(result) if hasattr(result, "__dict__") else ())):
-        found = getattr(result, name, None)
+    names = (*usual, *(vars(result) if hasattr(result, "__dict__") else ()))
+    # a tuple where the call says return_dict=False
+    for found in result[:1] if isinstance(result, tuple) else [getattr(result, name, None) for name in names]:
         if isinstance(found, Tensor | np.ndarray) or (isinstance(found, list | tuple) and len(found)):
             found = [one.detach().cpu().float() if isinstance(one, Tensor) else one for one in found]
             return np.stack([np.asarray(one, dtype=np.float32) for one in found])

@@ -153,7 +153,9 @@ def test_students_are_saved_and_loaded_by_diffusers(tmp_path: Path, spec: str) -
     student = build(plan, teacher)
     student.save_pretrained(tmp_path)  # type: ignore[operator]
     loaded = UNet2DConditionModel.from_pretrained(tmp_path)
-    assert torch.equal(output(loaded, plan.config), output(student, plan.config))
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in student.state_dict().items())
+    # loaded weights lie at other addresses, which on some processors changes the last bits
+    torch.testing.assert_close(output(loaded, plan.config), output(student, plan.config))
 
 
 @pytest.mark.parametrize("spec", ["koala-1b", "koala-700m", "vega"])

@@ -263,6 +263,12 @@ def test_a_call_that_the_pipeline_does_not_take_is_refused(keys: list[str], call
         Teacher.from_pipeline(tiny.sd()).sample(keys, call=call)
 
 
+def test_pictures_are_had_from_a_pipeline_that_answers_with_a_tuple() -> None:
+    call = {"num_inference_steps": 1, "height": 16, "width": 16, "return_dict": False}
+    images = Teacher.from_pipeline(tiny.sd()).sample(["a fox"], call=call).images
+    assert images is not None and images.shape == (1, 16, 16, 3)
+
+
 def test_a_call_is_checked_before_anything_is_recorded() -> None:
     with pytest.raises(UserError, match="did you mean 'guidance_scale'"):
         Teacher.from_pipeline(tiny.sd(), call={"guidence_scale": 2.0})
