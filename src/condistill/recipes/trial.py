@@ -14,6 +14,7 @@ from condistill.recipes.schema import Recipe
 from condistill.recipes.sizes import BACKWARD
 from condistill.recipes.work import Work
 from condistill.stopwatch import median_seconds
+from condistill.teacher.calling import precision_of
 from condistill.train.api import asked_network
 from condistill.train.options import TrainOptions
 
@@ -67,7 +68,7 @@ def trial(recipe: Recipe, teacher: Teacher, student: Teacher, *, repeats: int = 
 
     @torch.no_grad()
     def pass_of(one: Any) -> None:
-        one(**teacher.arguments(x_t, t, condition, dtype=next(one.parameters()).dtype))
+        one(**teacher.arguments(x_t, t, condition, dtype=precision_of(one)))
 
     def learn() -> None:
         with autocast():

@@ -19,6 +19,7 @@ from condistill.students.scoring import resolved
 from condistill.students.upstream import upstream_plans, with_parts
 from condistill.teacher.adapters import adapted, as_called
 from condistill.teacher.calibrate import calibrate
+from condistill.teacher.calling import precision_of
 from condistill.teacher.precision import answer_as_asked
 from condistill.teacher.running import networks
 
@@ -85,7 +86,7 @@ def made(teacher: Teacher, plan: StudentPlan, *, seed: int) -> Teacher:
     for path, one in plan.upstream.items():
         name, _, inner = path.partition(".")
         own = parts[name].get_submodule(inner)
-        cut.setdefault(name, {})[inner] = build(one, own).to(next(own.parameters()).dtype)
+        cut.setdefault(name, {})[inner] = build(one, own).to(precision_of(own))
     above = {name: with_parts(parts[name], its) for name, its in cut.items()}
     student = teacher.with_network(_network(teacher, plan, seed=seed), plan=plan, upstream=above)
     if not plan.fed_anew:

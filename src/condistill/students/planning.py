@@ -23,6 +23,7 @@ from condistill.students.unet import cut_unet, is_unet, unet_taps
 from condistill.students.unet_layers import kept_layers
 from condistill.students.width import narrow_unet
 from condistill.teacher.adapters import plain_state
+from condistill.teacher.calling import precision_of
 
 Inputs = Mapping[str, Any] | None
 NO_MID = "no mid block: ControlNet, LoRA loaders and exporters may not accept mid_block=None; +mid keeps it"
@@ -143,8 +144,8 @@ def _runs(
 
 def _at_random(student: nn.Module, network: nn.Module) -> nn.Module:
     """The student with random weights beside the teacher's network, for one of which shapes alone do not suffice."""
-    weight = next(network.parameters())
-    return type(student).from_config(clean(student.config)).to(weight.device, weight.dtype).eval()  # type: ignore
+    found = type(student).from_config(clean(student.config))  # type: ignore[attr-defined, arg-type]
+    return found.to(next(network.parameters()).device, precision_of(network)).eval()
 
 
 def _really_run(

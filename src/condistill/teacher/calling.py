@@ -18,9 +18,15 @@ from condistill.teacher.taps import first_tensor
 
 
 def precision_of(network: torch.nn.Module) -> torch.dtype:
-    """What the network computes in: its weights' precision, or where they are only kept in 8 bits, its own word."""
-    stored = next(network.parameters()).dtype
-    return stored if stored.itemsize > 1 else getattr(network, "dtype", stored)
+    """What the network computes in: its weights' precision, or where they are only kept in 8 bits, its own word.
+
+    diffusers loads some weights of some networks in float32 whatever is asked for (Wan's embedding of time): then it is
+    that of the others.
+    """
+    stored = list(dict.fromkeys(weight.dtype for weight in network.parameters()))
+    if any(one.itemsize == 1 for one in stored):
+        return getattr(network, "dtype", stored[0])
+    return next((one for one in stored if one in (torch.float16, torch.bfloat16)), stored[0])
 
 
 def call_arguments(

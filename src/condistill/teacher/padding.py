@@ -13,7 +13,7 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
-from condistill.teacher.calling import call_arguments, padded, prediction, stacked_rows
+from condistill.teacher.calling import call_arguments, padded, precision_of, prediction, stacked_rows
 from condistill.teacher.condition import Condition
 from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import same
@@ -83,7 +83,7 @@ def answer(found: Calibration, rows: list[dict[str, Any]]) -> Tensor:
     t = torch.tensor([500] * b, device=weight.device)
     bound = {path: value.expand(b, *value.shape) for path, value in found.bound.items()}
     condition = Condition(stacked_rows(rows, found), bound)
-    arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=weight.dtype)
+    arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=precision_of(network))
     return prediction(found, network(**arguments))
 
 
@@ -110,7 +110,7 @@ def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
 
 def _are_equal(found: Calibration, a: Tensor, b: Tensor) -> bool:
     """Whether two answers of the denoiser differ by no more than rounding."""
-    allowed = HARMLESS.get(next(found.runner.network.parameters()).dtype, 1e-4)
+    allowed = HARMLESS.get(precision_of(found.runner.network), 1e-4)
     return bool((a.float() - b.float()).abs().max() <= allowed * a.float().abs().max())
 
 
