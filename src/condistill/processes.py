@@ -50,7 +50,7 @@ def check_engine() -> None:
     if asked is not None:
         raise UserError(
             f"accelerate's settings ask for {asked}, which is not supported; choose FSDP with fsdp_version: 2, which "
-            "shards weights, gradients and moments as DeepSpeed's ZeRO 3 does, or plain data parallelism (torchrun)"
+            "shards weights, gradients and moments, DeepSpeed's ZeRO, or plain data parallelism (torchrun)"
         )
     if is_zero() and int(os.environ.get("WORLD_SIZE", "1")) < 2:
         os.environ["ACCELERATE_USE_DEEPSPEED"] = "false"  # nobody to share with

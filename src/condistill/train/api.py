@@ -39,6 +39,7 @@ from condistill.train.sharding import engine, filled
 from condistill.train.trackers import named
 from condistill.train.tracking import tracked
 from condistill.train.validation import validation_of
+from condistill.train.zero import parts
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _save(arms: Sequence[Arm], done: Trained, options: TrainOptions, accelerator
         network = bare(arm.pupil).network
         if options.save == "ema":
             arm.ema.foreach = arm.outline is None  # torch 2.13 does not copy shares by foreach
-            arm.ema.copy_to(network.parameters())
+            arm.ema.copy_to(parts(network.parameters()))
         if arm.outline is not None:
             network = filled(arm.outline, network)
             setattr(arm.student.pipeline, arm.student.component, network)
@@ -283,5 +284,5 @@ def _identity(student: Any) -> dict[str, Any]:
         "spec": str(plan.spec) if plan is not None else None,
         "init": plan.init if plan is not None else None,
         "config": digest,
-        "parameters": sum(p.numel() for p in student.network.parameters()),
+        "parameters": sum(getattr(p, "ds_numel", p.numel()) for p in student.network.parameters()),
     }

@@ -21,6 +21,7 @@ from condistill.train.optim import adamw, optimizer_tensors, restore_optimizer
 from condistill.train.options import TrainOptions
 from condistill.train.sharding import outline, prepared, share_of, whole
 from condistill.train.state import Checkpoint
+from condistill.train.zero import as_parts_of, holds_shares, parts
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Arm:
         shadow = {str(k): value for k, value in enumerate(self.ema.shadow_params)}
         counted = {"optimization_step": torch.tensor(self.ema.optimization_step)}
         parts = {
-            f"{self.name}.pupil": whole(bare(self.pupil).state_dict()),
+            f"{self.name}.pupil": whole(bare(self.pupil).state_dict(keep_vars=True)),
             f"{self.name}.ema": whole({**shadow, **counted}),
             f"{self.name}.optimizer": whole(optimizer_tensors(self.optimizer)),
         }
@@ -63,7 +64,7 @@ class Arm:
         """Puts back what `tensors` gave, tensor by tensor."""
         shadow = {str(k): value for k, value in enumerate(self.ema.shadow_params)}
         counted = {"optimization_step": torch.tensor(0)}
-        _copy(dict(bare(self.pupil).state_dict()), checkpoint.each(f"{self.name}.pupil"))
+        _copy(dict(bare(self.pupil).state_dict(keep_vars=True)), checkpoint.each(f"{self.name}.pupil"))
         _copy({**shadow, **counted}, checkpoint.each(f"{self.name}.ema"))
         self.ema.optimization_step = int(counted["optimization_step"])
         restore_optimizer(self.optimizer, checkpoint.each(f"{self.name}.optimizer"))
@@ -71,11 +72,12 @@ class Arm:
         self.meter.restore(checkpoint.tensors(f"{self.name}.meter") if processes.is_main() else {})
 
 
-def _copy(own: Mapping[str, Tensor], found: Iterator[tuple[str, Tensor]]) -> None:
+def _copy(own: Mapping[str, Any], found: Iterator[tuple[str, Tensor]]) -> None:
     left = set(own)
     for name, value in found:
-        assert name in left and own[name].shape == value.shape, f"{name} is not of this network"
-        own[name].copy_(share_of(value, own[name]))
+        shape = getattr(own.get(name), "ds_shape", getattr(own.get(name), "shape", None))
+        assert name in left and shape == value.shape, f"{name} is not of this network"
+        getattr(own[name], "ds_tensor", own[name]).copy_(share_of(value, own[name]))
         left.remove(name)
     assert not left, f"the checkpoint lacks {sorted(left)[:3]}"
 
@@ -112,8 +114,9 @@ def _arm(
     weights.check_taps([pair.teacher for pair in pairs])
     asker = student.with_call(cache.manifest.call, cache.keys) if student.plan and student.plan.fed_anew else None
     pupil = Pupil(network, pairs, seed=options.seed, asker=asker).to(accelerator.device)
-    unfilled = outline(network) if accelerator.is_fsdp2 else None
+    unfilled = outline(network) if accelerator.is_fsdp2 or holds_shares() else None
     wrapped, optimizer = prepared(accelerator, pupil, adamw(pupil, options), options)
     # from the initialised student, not from a random one
-    ema = EMAModel(network.parameters(), decay=options.ema, foreach=True)
+    ema = EMAModel(parts(network.parameters()), decay=options.ema, foreach=True)
+    as_parts_of(ema.shadow_params, network.parameters())
     return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log, outline=unfilled)

@@ -21,6 +21,7 @@ from condistill.errors import UserError
 from condistill.train.arm import Arm
 from condistill.train.log import Log
 from condistill.train.options import TrainOptions
+from condistill.train.zero import holds_shares
 
 # compiling the embedded teacher and its student costs what about 2,000 of its steps save (docs/log.md, "torch.compile")
 AUTO_STEPS = 5000
@@ -134,14 +135,14 @@ def is_compiled(options: TrainOptions, device: torch.device, *, before: Path) ->
     Raises:
         UserError: it is asked for, and torch.compile does not work here.
     """
-    wanted = options.compile
-    if wanted is True and processes.is_sharded():
+    wanted, is_sharded = options.compile, processes.is_sharded() or holds_shares()
+    if wanted is True and is_sharded:
         raise UserError(
-            "got train.compile=true together with FSDP, with which it was not tried; leave train.compile out"
+            "got train.compile=true together with FSDP or ZeRO 3, with which it was not tried; leave train.compile out"
         )
     if wanted == "auto":
         started = Log(before).started_with()
-        is_worth_it = is_asked_for("auto", options.steps) and not processes.is_sharded()
+        is_worth_it = is_asked_for("auto", options.steps) and not is_sharded
         wanted = is_worth_it if started is None else bool(started.get("compile"))
         if started is None and wanted and (why := why_not(device)):
             warnings.warn(f"the networks are not compiled, for torch.compile does not work here: {why}", stacklevel=2)

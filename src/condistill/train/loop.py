@@ -29,6 +29,7 @@ from condistill.train.options import TrainOptions
 from condistill.train.sharding import backward, clipped, in_precision, refuse_blocks, unsummed
 from condistill.train.state import load_newest, refuse_other_settings, save_checkpoint
 from condistill.train.validation import Validation
+from condistill.train.zero import parts
 
 SWAP, SCALER = "swap", "scaler"  # parts of a checkpoint: what the choice of swaps, and fp16's scaler, have learned
 
@@ -77,7 +78,7 @@ def train(
         sweep(folder, checkpoints)
         for arm in arms:
             about = {"steps": options.steps, "batch": options.batch, "seed": options.seed}
-            size = sum(p.numel() for p in bare(arm.pupil).network.parameters())
+            size = sum(getattr(p, "ds_numel", p.numel()) for p in bare(arm.pupil).network.parameters())
             arm.log.begin({"event": "start", "step": 0, **about, "parameters": size, **settings}, step=step)
     if validation is not None:
         validation.begin(step)
@@ -171,7 +172,7 @@ def train(
                 if not bad[k] or accelerator.scaler is not None:
                     arm.optimizer.step()  # fp16's scaler leaves the weights as they are, and must be told of every step
                 if not bad[k]:
-                    arm.ema.step(bare(arm.pupil).network.parameters())
+                    arm.ema.step(parts(bare(arm.pupil).network.parameters()))
                     for drawn, losses in done:
                         arm.meter.add(losses[k], drawn)
                 arm.optimizer.zero_grad(set_to_none=True)

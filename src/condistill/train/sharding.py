@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from condistill import processes
 from condistill.errors import UserError, brief
 from condistill.train.options import TrainOptions
-from condistill.train.zero import ZeroOptimizer, shared_out, summed_later
+from condistill.train.zero import ZeroOptimizer, is_part, part_of, put_together, shared_out, summed_later
 
 
 def engine(**wanted: Any) -> Any:
@@ -40,6 +40,10 @@ def engine(**wanted: Any) -> Any:
         raise UserError(
             f"accelerate does not accept its own settings ({brief(error)}); make them again: accelerate config"
         ) from error
+    if processes.is_zero():  # asked for ZeRO 3, transformers would load whatever comes next in shares as well
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()
     if processes.is_sharded() and found.num_processes > 1:
         if found.device.type == "cpu":
             # accelerate 1.15 does not do so on a CPU, and does not say so, though its code for it runs there as well
@@ -118,8 +122,8 @@ def clipped(accelerator: Any, optimizer: Any, parameters: list[nn.Parameter], li
 
 
 def is_share(value: Any) -> bool:
-    """Whether a tensor is held in shares (a DTensor)."""
-    return hasattr(value, "full_tensor")
+    """Whether a tensor is held in shares (a DTensor, or by ZeRO 3)."""
+    return hasattr(value, "full_tensor") or is_part(value)
 
 
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -127,11 +131,15 @@ def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Every process must ask, and what the others get is not whole.
     """
-    return {name: _whole(value) if is_share(value) else value for name, value in tensors.items()}
+    return {name: _whole(value) if is_share(value) else value.detach() for name, value in tensors.items()}
+
+
+def _full(value: Any) -> Tensor:
+    return put_together(value) if is_part(value) else value.detach().full_tensor()
 
 
 def _whole(value: Any) -> Tensor:
-    found = value.detach().full_tensor()
+    found = _full(value)
     return found.cpu() if processes.is_main() else found.new_empty(0)
 
 
@@ -139,6 +147,8 @@ def share_of(value: Tensor, like: Any) -> Tensor:
     """The whole `value`, held in shares where `like` is; nothing is sent."""
     if not is_share(like):
         return value
+    if is_part(like):
+        return part_of(value, like)
     from torch.distributed.tensor import distribute_tensor
 
     given = value.to(like.device_mesh.device_type)
@@ -172,7 +182,7 @@ def gathered(empty: nn.Module, network: nn.Module, instead: Mapping[int, Tensor]
 
 def filled(outline: nn.Module, network: nn.Module) -> nn.Module:
     """The outline with the values of the network, whole on every process."""
-    state: Mapping[str, Any] = network.state_dict()
-    values = {name: value.full_tensor() if is_share(value) else value for name, value in state.items()}
+    state: Mapping[str, Any] = network.state_dict(keep_vars=True)
+    values = {name: _full(value) if is_share(value) else value.detach() for name, value in state.items()}
     outline.load_state_dict(values, assign=True)
     return outline.requires_grad_(True)

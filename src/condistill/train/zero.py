@@ -1,16 +1,18 @@
-"""DeepSpeed's ZeRO 1 and 2, where accelerate's settings ask for it: each process holds a share of the moments.
+"""DeepSpeed's ZeRO, where accelerate's settings ask for it: each process holds a share of the moments.
 
-The weights are whole on every process. What is saved is the same as without, so a run may be gone on with either way.
+The weights are whole on every process, or in shares as well (stage 3): flat, and padded so that all are of one size.
+What is saved is the same as without, so a run may be gone on with either way.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +31,8 @@ def refuse_settings(config: Any, *, clip: float, precision: str) -> None:
         UserError: they ask for what is the recipe's to say, or for what is not supported; which setting to change.
     """
     zero, why = config.get("zero_optimization", {}), ""
-    if zero.get("stage") not in (1, 2):
-        why = (
-            f"ZeRO stage {zero.get('stage')}; set zero_stage: 1 or 2, or take FSDP with fsdp_version: 2, which shards "
-        )
-        why += "the weights as well"
+    if zero.get("stage") not in (1, 2, 3):
+        why = f"ZeRO stage {zero.get('stage')}; set zero_stage: 1, 2 or 3, or launch without DeepSpeed"
     elif any(zero.get(name, {}).get("device", "none") != "none" for name in ("offload_optimizer", "offload_param")):
         why = "offloading, which is not supported; set both offload devices to none"
     elif found := [name for name in ("optimizer", "scheduler") if name in config]:
@@ -65,6 +64,9 @@ def shared_out(pupil: nn.Module, optimizer: Any, *, clip: float, precision: str)
         # sizes are only counted by it; a step's micro-batches are ours to cut
         config |= {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "gradient_clipping": clip}
         config |= {"train_batch_size": processes.count(), "zero_allow_untested_optimizer": True}
+        # whatever is small would stay whole as well, and be twice there
+        zero = {k: v for k, v in config["zero_optimization"].items() if v != "auto"}
+        config["zero_optimization"] = zero | {"stage3_param_persistence_threshold": 0} if zero["stage"] == 3 else zero
         if precision == "bf16":  # as without: weights and sums of gradients stay in float32
             config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16", "lower_precision_safe_modules": []}
         engine, *_ = deepspeed.initialize(model=pupil, optimizer=optimizer, config=config)
@@ -77,6 +79,7 @@ class ZeroOptimizer:
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.is_due = False
+        self.has_parts = engine.zero_optimization_stage() == 3
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -85,8 +88,11 @@ class ZeroOptimizer:
 
     def norm(self) -> float:
         """The norm of the gradients of a whole step, before clipping."""
-        self.is_due = True
-        return float(self.engine.optimizer.scaled_global_norm())
+        self.is_due, zero = True, self.engine.optimizer
+        if not self.has_parts:
+            return float(zero.scaled_global_norm())
+        norms = [float(norm) for norm in zero._get_norm_groups()]
+        return math.nan if min(norms) < 0 else math.hypot(*norms)  # -1 is what it says of one that is not finite
 
     def step(self) -> None:
         """Clips, updates each process's share, and makes the weights whole again."""
@@ -123,19 +129,73 @@ class ZeroOptimizer:
         for path, value in found:
             index, _, name = path.partition(".")
             if not is_begun:
-                for flat in (flat for group in zero.param_groups for flat in group["params"]):
+                groups = (
+                    [zero.fp32_partitioned_groups_flat] if self.has_parts else [g["params"] for g in zero.param_groups]
+                )
+                for flat in (one for some in groups for one in some):
                     zero.state[flat] = {"step": torch.tensor(0.0, device=flat.device)}
                     zero.state[flat] |= {moment: torch.zeros_like(flat) for moment in ("exp_avg", "exp_avg_sq")}
-                zero._lazy_init_hp_params_optimizer_state()  # shares of parameters within each of these
+                if not self.has_parts:
+                    zero._lazy_init_hp_params_optimizer_state()  # shares of parameters within each of these
                 is_begun = True
             if name == "step":
                 for row in zero.state.values():
                     row["step"].fill_(float(value))
             else:
-                safe_set_full_optimizer_state(parameters[int(index)], value.to(zero.device), name)
+                one: Any = parameters[int(index)]
+                given = value.to(zero.device)
+                if is_part(one):
+                    one._z3_optimizer.set_local_hp_param(part_of(given, one), one, name)
+                else:
+                    safe_set_full_optimizer_state(one, given, name)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [p for p in self.engine.module.parameters() if p.requires_grad]
+
+
+def holds_shares() -> bool:
+    """Whether DeepSpeed is asked to hold the weights in shares as well (stage 3)."""
+    if not processes.is_zero():
+        return False
+    with contextlib.redirect_stdout(sys.stderr):  # what it says as it is imported
+        from accelerate.utils import DeepSpeedPlugin
+
+        return DeepSpeedPlugin().deepspeed_config["zero_optimization"].get("stage") == 3
+
+
+def is_part(value: Any) -> bool:
+    """Whether a parameter, or an average of one, is held in shares by ZeRO 3."""
+    return hasattr(value, "ds_numel")
+
+
+def parts(parameters: Iterable[Tensor]) -> list[Any]:
+    """What of each parameter is held by this process, flat and padded; a parameter that is whole as it is."""
+    return [
+        p.ds_tensor.detach().requires_grad_(p.requires_grad) if is_part(p) else p
+        for p in cast(Iterable[Any], parameters)
+    ]
+
+
+def as_parts_of(values: Iterable[Tensor], parameters: Iterable[Tensor]) -> None:
+    """Makes known that each value is held as the parameter beside it is."""
+    for value, parameter in cast(Iterable[tuple[Any, Any]], zip(values, parameters, strict=True)):
+        if is_part(parameter):
+            value.ds_numel, value.ds_shape = parameter.ds_numel, parameter.ds_shape
+
+
+def put_together(value: Any) -> Tensor:
+    """The whole of what is held in shares, on every process; all must ask."""
+    own = getattr(value, "ds_tensor", value).detach().contiguous()
+    found = own.new_empty(processes.count() * own.numel())
+    torch.distributed.all_gather_into_tensor(found, own)
+    return found[: value.ds_numel].view(value.ds_shape)
+
+
+def part_of(value: Tensor, like: Any) -> Tensor:
+    """This process's share of the whole `value`, as `like` is held."""
+    own = getattr(like, "ds_tensor", like)
+    given = value.reshape(-1)[processes.index() * own.numel() :][: own.numel()].to(own.device)
+    return torch.nn.functional.pad(given, (0, own.numel() - given.numel()))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from tests.unit.train.two_processes import HAS_DEEPSPEED, classes, made, narrowe
 
 DIES_WITHIN_SECONDS = 60
 NEEDS_DEEPSPEED = pytest.mark.skipif(not HAS_DEEPSPEED, reason="deepspeed is not installed")
+PAIRS = [pytest.param("pair"), *(pytest.param(f"{name}-pair", marks=NEEDS_DEEPSPEED) for name in ("zero", "parts"))]
 pytestmark = pytest.mark.timeout(900)  # the first makes what all look at: a minute where nothing else runs
 
 
@@ -44,6 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     narrowed(*others, folder / "one-shares", steps=2)
     if HAS_DEEPSPEED:
         shutil.copytree(folder / "one-shares", folder / "one-zero")
+        shutil.copytree(folder / "one-shares", folder / "one-parts")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -67,6 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     narrowed(*others, folder / "shares-one", steps=4)
     if HAS_DEEPSPEED:
         narrowed(*others, folder / "zero-one", steps=4)
+        narrowed(*others, folder / "parts-one", steps=4)
     return folder
 
 
@@ -85,7 +88,8 @@ def test_d_is_the_same_and_whole(folder: Path) -> None:
     ("one", "other"),
     [*(("one", name) for name in ("two", "two-one", "one-two")),
      *(("narrow", name) for name in ("shares", "shares-one", "one-shares")),
-     *(pytest.param("narrow", name, marks=NEEDS_DEEPSPEED) for name in ("zero", "zero-one", "one-zero"))],
+     *(pytest.param("narrow", name, marks=NEEDS_DEEPSPEED)
+       for name in ("zero", "zero-one", "one-zero", "parts", "parts-one", "one-parts"))],
 )  # fmt: skip
 def test_draws_are_equal_and_weights_within_the_order_of_summation(folder: Path, one: str, other: str) -> None:
     for mine, theirs in zip(lines(folder / one), lines(folder / other), strict=True):
@@ -151,7 +155,7 @@ def test_without_deepspeed_a_line_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"zero_optimization": {"stage": 3}}, "ZeRO stage 3; set zero_stage: 1 or 2, or take FSDP"),
+        ({"zero_optimization": {"stage": 0}}, "ZeRO stage 0; set zero_stage: 1, 2 or 3, or launch without"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}, "offloading, which is not"),
         ({"optimizer": {"type": "Adam"}}, "its own optimizer, which the recipe decides"),
         ({"bf16": {"enabled": True}}, "bf16, which the recipe decides: .* set train.precision=bf16"),
@@ -176,14 +180,14 @@ def test_accelerate_starts_one_process_on_a_cpu_and_that_is_said(monkeypatch: py
         processes.join()
 
 
-@pytest.mark.parametrize("run", ["pair", pytest.param("zero-pair", marks=NEEDS_DEEPSPEED)])
+@pytest.mark.parametrize("run", PAIRS)
 def test_two_students_in_shares_at_once(folder: Path, run: str) -> None:
     first, second = (load_file(folder / run / f"checkpoints/step-00000001/{k}.optimizer.safetensors") for k in range(2))
     # of the same first weights, but for the last bits, and each with all of its own moments
     assert first.keys() == second.keys() and all(torch.allclose(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("run", ["pair", pytest.param("zero-pair", marks=NEEDS_DEEPSPEED)])
+@pytest.mark.parametrize("run", PAIRS)
 def test_grids_are_drawn_where_each_process_holds_a_share(folder: Path, run: str) -> None:
     index = json.loads((folder / run / "validation/index.json").read_text())
     assert [row["step"] for row in index["steps"]] == [1] and index["groups"] == {"prompts": ["1", "8"]}
@@ -196,14 +200,13 @@ def test_grids_are_drawn_where_each_process_holds_a_share(folder: Path, run: str
         assert np.abs(row.astype(int) - drawn).max() <= 1
 
 
-@pytest.mark.parametrize("run", ["skipped", pytest.param("zero-skipped", marks=NEEDS_DEEPSPEED)])
-def test_what_is_not_finite_in_one_is_skipped_by_both(folder: Path, run: str) -> None:
+@pytest.mark.parametrize("pair", PAIRS)
+def test_what_is_not_finite_in_one_is_skipped_by_both(folder: Path, pair: str) -> None:
+    run = pair.replace("pair", "skipped")
     lines = [json.loads(line) for line in (folder / run / "log.jsonl").read_text().splitlines()]
     assert [(line["event"], line["step"]) for line in lines[1:]] == [("step", 1), ("skip", 2), ("end", 2)]
     assert lines[2]["why"] == "its gradient"  # as the first process, whose loss is finite, gets to know
-    after_one = load_file(
-        folder / ("zero-pair" if "zero" in run else "pair") / "checkpoints/step-00000001/0.pupil.safetensors"
-    )
+    after_one = load_file(folder / pair / "checkpoints/step-00000001/0.pupil.safetensors")
     after_two = load_file(folder / run / "checkpoints/step-00000002/0.pupil.safetensors")
     assert all(torch.allclose(value, after_two[name], atol=4e-4) for name, value in after_one.items())
 
