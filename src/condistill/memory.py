@@ -2,6 +2,8 @@
 
 >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no"))
 (True, False)
+>>> is_out_of_memory(RuntimeError("could not create a primitive"))
+True
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 USABLE = 0.92  # of a device's memory: the rest goes to fragments
 # as the allocators of torch, of C++ and of the drivers say it; they raise plain RuntimeErrors
 _WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc")
+_WORDS += ("could not create a primitive",)  # oneDNN, where it is refused the memory for its own code and buffers
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from condistill.errors import UserError
+from condistill.errors import Remark, UserError
 from condistill.files import (
     atomic_folder,
     each_tensor,
@@ -103,7 +103,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
             return _load(where, step)
         except (UserError, KeyError, TypeError, AttributeError, OSError) as error:
             why = why or str(error)
-            warnings.warn(f"checkpoint {where} is damaged and passed over: {error}", stacklevel=2)
+            warnings.warn(Remark(f"checkpoint {where} is damaged and passed over: {error}"), stacklevel=2)
     if steps:
         raise UserError(
             f"none of the {len(steps)} checkpoints in {folder} is whole ({why}); nothing was overwritten: restore one "
