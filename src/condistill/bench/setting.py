@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from condistill.bench.clock import Clock
@@ -31,6 +30,7 @@ from condistill.maths.p_random import p_random as p_random_of
 from condistill.teacher import Teacher
 from condistill.train import distill, loop
 from condistill.train.api import whole_corpus
+from condistill.train.average import Average
 from condistill.train.log import Log, Meter
 from condistill.train.options import TrainOptions
 
@@ -169,7 +169,7 @@ def watched(clock: Clock) -> Iterator[None]:
         (Cache, "read", "data"), (loop, "draw", "draws"), (Teacher, "encode", "encode"), (step, "_answer", "teacher"),
         (Pupil, "forward", "student forward"), (Accelerator, "backward", "backward"),
         (Accelerator, "clip_grad_norm_", "optimiser"), (AcceleratedOptimizer, "step", "optimiser"),
-        (AcceleratedOptimizer, "zero_grad", "optimiser"), (EMAModel, "step", "ema"), (loop, "not_finite", "logging"),
+        (AcceleratedOptimizer, "zero_grad", "optimiser"), (Average, "step", "ema"), (loop, "not_finite", "logging"),
         (Meter, "add", "logging"), (Meter, "means", "logging"), (Log, "write", "logging"),
     ]  # fmt: skip
     with clock.watching(calls):

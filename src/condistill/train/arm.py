@@ -33,7 +33,7 @@ class Arm:
         student: the Teacher-typed student whose network trains.
         pupil: network and projections, wrapped by accelerate.
         optimizer: its AdamW.
-        ema: diffusers' EMAModel over the network.
+        ema: the moving average of its network.
         log, meter: its own log.
         outline: a network like its student's, to put the weights into where the processes hold shares of them.
     """
@@ -100,7 +100,7 @@ def log_names(students: Sequence[Any]) -> list[str]:
 def _arm(
     index: int, student: Any, cache: Cache, options: TrainOptions, weights: LossWeights, accelerator: Any, log: Log
 ) -> Arm:
-    from diffusers.training_utils import EMAModel
+    from condistill.train.average import Average
 
     network = student.network
     network.requires_grad_(True)
@@ -117,6 +117,6 @@ def _arm(
     unfilled = outline(network) if accelerator.is_fsdp2 or holds_shares() else None
     wrapped, optimizer = prepared(accelerator, pupil, adamw(pupil, options), options)
     # from the initialised student, not from a random one
-    ema = EMAModel(parts(network.parameters()), decay=options.ema, foreach=True)
+    ema = Average(parts(network.parameters()), decay=options.ema, foreach=True)
     as_parts_of(ema.shadow_params, network.parameters())
     return Arm(name=str(index), student=student, pupil=wrapped, optimizer=optimizer, ema=ema, log=log, outline=unfilled)
