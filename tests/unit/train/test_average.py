@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
@@ -13,7 +15,8 @@ def test_it_is_the_average_that_diffusers_takes() -> None:
     """To the last bits of float32: interpolation adds in another order while the decay is below one half."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
-    ours, theirs = (cls(network.parameters(), decay=0.9, foreach=True) for cls in (Average, EMAModel))
+    ours: Any = Average(network.parameters(), decay=0.9, foreach=True)
+    theirs: Any = EMAModel(network.parameters(), decay=0.9, foreach=True)
     first = [value.clone() for value in ours.shadow_params]
     for _ in range(100):
         with torch.no_grad():
