@@ -186,10 +186,13 @@ def test_stopped_by_the_user_keeps_everything_and_goes_on(cli: Cli, pipeline: Pa
     command = [sys.executable, "-m", "condistill.cli", "train", str(file), "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     log, deadline = tmp_path / "run" / "log.jsonl", time.monotonic() + 120
-    while time.monotonic() < deadline and not (log.exists() and '"step": 2' in log.read_text()):
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        while time.monotonic() < deadline and not (log.exists() and '"step": 2' in log.read_text()):
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith(
         "condistill: stopped; everything finished is kept in run; to go on: condistill train"
