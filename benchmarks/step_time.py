@@ -9,7 +9,6 @@ what they share can be read from the line through their times. Prints JSON.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from turns import options, say
 
 SAMPLES = 128  # of a block, so that blocks of small batches are as long as those of large ones
 
@@ -79,23 +79,14 @@ def measured(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="world")
-    parser.add_argument("--tiny", action="store_true", help="few channels: tries it anywhere, says nothing of it")
+    parser = options(__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=[4, 8, 16, 32, 64, 128])
     parser.add_argument("--students", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder:
         found = measured(asked, Path(folder))
-    text = json.dumps(found, indent=1)
-    print(text)
-    if asked.out:
-        asked.out.write_text(text + "\n", encoding="utf-8")
+    say(found, asked.out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ part (S), in milliseconds, and how many multiply-accumulates of the teacher's a 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from turns import options, say
 
 SETS = ("b-base,b-base,b-base", "b-base,b-small,b-tiny", "b-tiny,width=0.75,width=0.5")
 STEPS = 2  # of a block
@@ -67,14 +67,8 @@ def main() -> None:
     from condistill.bench.comparing import about, chosen_size
     from condistill.bench.setting import setting
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="world")
-    parser.add_argument("--tiny", action="store_true", help="few channels: tries it anywhere, says nothing of it")
+    parser = options(__doc__)
     parser.add_argument("--sets", nargs="+", default=SETS, metavar="STUDENT,STUDENT,...")
-    parser.add_argument("--precision", choices=("no", "bf16"), default="bf16")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,10 +77,7 @@ def main() -> None:
         by_spec = {spec: found.student(spec) for one in asked.sets for spec in one.split(",")}
         sets = [compared(found, by_spec, one.split(","), asked) for one in asked.sets]
         whole = {**about(found, asked.size, asked.tiny), "precision": asked.precision, "sets": sets}
-    text = json.dumps(whole, indent=1)
-    print(text)
-    if asked.out:
-        asked.out.write_text(text + "\n", encoding="utf-8")
+    say(whole, asked.out)
 
 
 if __name__ == "__main__":
