@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from condistill.errors import UserError, nearest
+from condistill.teacher.loading import refuse_run
 
 FOLDER = Path(__file__).parent / "configs"
 COMPONENTS = ("unet", "transformer", "prior", "decoder")
@@ -74,8 +75,7 @@ def _config_file(where: str | Path) -> Path:
         for folder in (path, *(path / name for name in COMPONENTS)):
             if (folder / "config.json").is_file():
                 return folder / "config.json"
-        if (path / "student" / "model_index.json").is_file():
-            raise UserError(f"{path} is a run folder; a pipeline is wanted, such as its student: {path / 'student'}")
+        refuse_run(path)
         raise UserError(f"{path} has no config.json, nor has its {', '.join(COMPONENTS)}; a network's folder is wanted")
     if str(where) in shipped_configs():
         return FOLDER / f"{where}.json"

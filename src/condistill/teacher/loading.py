@@ -27,6 +27,17 @@ def embedded(name: str) -> Path | None:
     return getattr(importlib.import_module(module), function)()
 
 
+def refuse_run(folder: Path) -> None:
+    """Nothing, if `folder` holds no run.
+
+    Raises:
+        UserError: it does, and where in it a pipeline is.
+    """
+    student = folder / "student"
+    if (student / "model_index.json").is_file():
+        raise UserError(f"{folder} is a run folder; a pipeline is wanted, such as its student: {student}")
+
+
 def resolve(name: str | Path) -> Path | str:
     """The pipeline folder that `name` means, or the hub id itself.
 
@@ -40,8 +51,7 @@ def resolve(name: str | Path) -> Path | str:
     if path.is_dir():
         if (path / "model_index.json").is_file():
             return path
-        if (path / "student" / "model_index.json").is_file():
-            raise UserError(f"{path} is a run folder; a pipeline is wanted, such as its student: {path / 'student'}")
+        refuse_run(path)
         raise UserError(f"{path} is no pipeline folder: it has no model_index.json; save one with save_pretrained")
     text = str(name)
     if path.is_file():

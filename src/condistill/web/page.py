@@ -23,9 +23,7 @@ _FONT, _FONT_MONO = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")  
 
 def theme() -> gr.Theme:
     """Plain colours and the machine's own fonts."""
-    return gr.themes.Default(
-        primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=("ui-monospace", "monospace")
-    )
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=_FONT, font_mono=_FONT_MONO)
 
 
 def page(studio: Studio, folder: str) -> gr.Blocks:
