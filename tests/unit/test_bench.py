@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from condistill import UserError
-from condistill.bench import SIZES, bench
+from condistill.bench import SIZES, bench, comparing
 from condistill.bench.clock import Clock
 from condistill.bench.comparing import variants
-from condistill.bench.setting import setting
+from condistill.bench.setting import Setting, setting
 from condistill.cli.main import main
 from condistill.train.log import Log
+from condistill.train.options import TrainOptions
 
 
 def test_the_plain_loop_reaches_our_losses(tmp_path: Path) -> None:
@@ -45,6 +46,22 @@ def test_bench_measures_every_part(tmp_path: Path, capsys: pytest.CaptureFixture
     assert found["three_students"]["share_of_time"]["processor"]["median"] > 0
     assert found["three_students"]["options"] == {}  # of this size there is no other variant
     assert found["making_d"]["ratio"]["processor"]["n"] == 1
+
+
+def test_three_students_that_do_not_fit_leave_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    def refused(*_: object) -> None:
+        raise UserError("bad spec")
+
+    given = Setting(SIZES["sdxl"], None, Path(), (), None, TrainOptions(steps=1), {})
+    monkeypatch.setattr(comparing, "_together", full)
+    found = comparing._three(given, 1, 1)
+    assert found["share_of_time"] is None and found["not_measured"].startswith("CUDA out of memory")
+    monkeypatch.setattr(comparing, "_together", refused)
+    with pytest.raises(UserError, match="bad spec"):
+        comparing._three(given, 1, 1)
 
 
 def test_losses_are_compared_block_by_block(capsys: pytest.CaptureFixture[str]) -> None:

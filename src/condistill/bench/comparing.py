@@ -20,7 +20,7 @@ from condistill.bench.plain import Given, PlainLoop
 from condistill.bench.setting import Setting, setting, watched
 from condistill.bench.sizes import SIZES, Size
 from condistill.bench.stepping import Stepping
-from condistill.errors import UserError, unknown_name
+from condistill.errors import UserError, brief, unknown_name
 from condistill.generate import generate
 from condistill.train.log import Log
 from condistill.versions import versions
@@ -196,24 +196,40 @@ def _work(each: float, rates: dict[str, float], peaks: dict[str, float]) -> dict
 
 
 def _three(found: Setting, steps: int, repeats: int) -> dict[str, Any]:
-    """Three students in one run against three runs of one, by the last variant of the size that is not compiled."""
-    students = [found.student(spec) for spec in found.size.students]
+    """Three students in one run against three runs of one, by the last variant of the size that is not compiled.
+
+    Both have their weights and optimisers at hand, six students in all; where a device has no room for them, the share
+    of time is None and the rest of the bench stands.
+    """
     told = list(variants(found.size, compiled=False).values())[-1]
-    together = found.run(students, "together", steps, **told)
-    alone = [found.run([one], f"alone-{k}", steps, **told) for k, one in enumerate(students)]
+    about_it = {"students": list(found.size.students), "options": dict(told)}
+    try:
+        return {**about_it, "share_of_time": _together(found, steps, repeats, told)}
+    except (torch.OutOfMemoryError, UserError) as error:
+        if "out of memory" not in str(error):
+            raise
+        return {**about_it, "share_of_time": None, "not_measured": brief(error)}
 
-    def one_by_one() -> None:
-        for run in alone:
-            run.advance(steps)
 
-    loops: Loops = {"together": lambda: together.advance(steps), "one by one": one_by_one}
-    for work in loops.values():
-        work()
-    whole = alternated(lambda: loops, repeats, found.device)
-    for run in (together, *alone):
-        run.end()
-    shares = _ratios(whole, "together", "one by one")
-    return {"students": list(found.size.students), "options": dict(told), "share_of_time": shares}
+def _together(found: Setting, steps: int, repeats: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    students = [found.student(spec) for spec in found.size.students]
+    runs: list[Stepping] = []
+    try:
+        runs.append(found.run(students, "together", steps, **told))
+        runs += [found.run([one], f"alone-{k}", steps, **told) for k, one in enumerate(students)]
+
+        def one_by_one() -> None:
+            for run in runs[1:]:
+                run.advance(steps)
+
+        loops: Loops = {"together": lambda: runs[0].advance(steps), "one by one": one_by_one}
+        for work in loops.values():
+            work()
+        whole = alternated(lambda: loops, repeats, found.device)
+    finally:
+        for run in runs:
+            run.end()
+    return _ratios(whole, "together", "one by one")
 
 
 def _sampling(found: Setting, repeats: int, changes: dict[str, Any]) -> dict[str, Any]:

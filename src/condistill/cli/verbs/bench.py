@@ -73,7 +73,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
         "three students at once, share of time": found["three_students"]["share_of_time"],
     }
     for name, both in ratios.items():
-        rows += [[f"{name} ({clock})", "", _spread(value)] for clock, value in both.items()]
+        rows += [[f"{name} ({clock})", "", _spread(value)] for clock, value in (both or {}).items()]
+    if (why := found["three_students"].get("not_measured")) is not None:
+        rows.append([f"three students at once were not measured: {why}"])
     rows = [row + [""] * (len(rows[0]) - len(row)) for row in rows]
     return table(rows)
 
