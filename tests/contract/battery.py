@@ -16,6 +16,7 @@ from torch import Tensor
 from condistill import Teacher, distill, generate
 from condistill.cache import Cache
 from condistill.teacher.keys import key_arguments, parameters_of
+from condistill.train.log import Log
 from tests.tiny.case import PROMPTS, Case
 
 # of the largest value; on a batch of another size summation order differs, and deep random networks amplify it
@@ -112,33 +113,31 @@ def made_cache(teacher: Teacher, case: Case, folder: Path) -> Cache:
     return generate(teacher, list(case.keys[:2]), out=folder, call={**steps, **case.call()}, progress=False)
 
 
-def distilled(teacher: Teacher, student: Teacher, case: Case, cache: Cache, folder: Path, *, steps: int = 2) -> Any:
+def distilled(teacher: Teacher, students: Any, case: Case, cache: Cache, folder: Path, *, steps: int = 2) -> Any:
     """A short distillation in `folder`, half of the conditions swapped."""
     return distill(
-        teacher, student, cache, corpus=list(case.keys), p_random=0.5, steps=steps, batch=2, out=folder, log_every=1,
+        teacher, students, cache, corpus=list(case.keys), p_random=0.5, steps=steps, batch=2, out=folder, log_every=1,
         progress=False,
     )  # fmt: skip
 
 
-def check_identity(teacher: Teacher, case: Case, cache: Cache, folder: Path) -> None:
-    """The student that is the teacher has losses of exactly 0."""
-    result = distilled(teacher, teacher.student("depth=1.0"), case, cache, folder, steps=1)
-    terms = next(row["terms"] for row in result.log if "terms" in row)
-    assert all(value == 0.0 for value in terms.values()), f"losses of the identity: {terms}"
-
-
 def check_distillation(teacher: Teacher, student: Teacher, case: Case, cache: Cache, folder: Path) -> Path:
-    """Two steps change the student's weights and no others; the folder of the saved pipeline."""
+    """Two steps change the student's weights and no others; the folder of the saved pipeline.
+
+    The student that is the teacher takes part, and its losses are exactly 0 before the first update.
+    """
     before = {name: value.clone() for name, value in student.network.state_dict().items()}
     frozen = {name: value.clone() for name, value in teacher.network.state_dict().items()}
-    result = distilled(teacher, student, case, cache, folder)
+    result = distilled(teacher, [student, teacher.student("depth=1.0")], case, cache, folder)
     rows = [row for row in result.log if row.get("event") == "step"]
     assert len(rows) == 2 and all(row["loss"] > 0 for row in rows)
+    terms = next(row["terms"] for row in Log(folder / "log-1.jsonl").rows() if "terms" in row)
+    assert all(value == 0.0 for value in terms.values()), f"losses of the identity: {terms}"
     after = result.student.network.state_dict()
     assert any(not torch.equal(value, after[name]) for name, value in before.items())
     still = teacher.network.state_dict()
     assert all(torch.equal(value, still[name]) for name, value in frozen.items())
-    return folder / "student"
+    return folder / "students" / "0"
 
 
 class OtherProcess:

@@ -49,6 +49,11 @@ class Stack:
         return {**config, self.field: value}
 
 
+# several students of one teacher are planned one after the other, and a network is built for every field of its config
+_KNOWN: dict[tuple[type, str], tuple[Stack, ...]] = {}
+NUM_KNOWN = 16
+
+
 def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None = None) -> tuple[Stack, ...]:
     """The stacks of a network that can be pruned, the one with most parameters first.
 
@@ -64,6 +69,15 @@ def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None 
     """
     network = network or on_meta(cls, config)
     own = clean(network.config)  # type: ignore[arg-type]
+    question = (cls, repr(sorted(own.items())))
+    if question not in _KNOWN:
+        while len(_KNOWN) >= NUM_KNOWN:
+            del _KNOWN[next(iter(_KNOWN))]
+        _KNOWN[question] = _found(cls, own, network)
+    return _KNOWN[question]
+
+
+def _found(cls: type, own: Mapping[str, Any], network: nn.Module) -> tuple[Stack, ...]:
     fields: list[tuple[str, int | None, Any]] = [(field, None, value) for field, value in own.items()]
     # a number per stage is looked at only where no field governs a whole stack
     return _measured(cls, own, network, fields) or staged_stacks(cls, own, network)

@@ -60,8 +60,8 @@ class Result:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """The lines of log.jsonl."""
-        return Log(self.folder / "log.jsonl").rows()
+        """The lines of the log: log.jsonl, or that of the first of several students, log-0.jsonl."""
+        return Log(self.folder / log_names(self.students)[0]).rows()
 
 
 def distill(

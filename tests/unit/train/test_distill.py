@@ -145,6 +145,9 @@ def test_several_students_share_the_draws_of_single_ones(teacher: Teacher, cache
     single = run(teacher, cache, tmp_path / "single", steps=3)
     assert all(torch.equal(v, weights(single)[n]) for n, v in both.students[0].network.state_dict().items())
     assert (tmp_path / "both" / "students" / "1" / "model_index.json").is_file()
+    assert [row["loss"] for row in both.log if row["event"] == "step"] == [
+        row["loss"] for row in single.log if row["event"] == "step"
+    ]
 
 
 def test_training_lowers_the_loss(teacher: Teacher, cache: Cache, tmp_path: Path) -> None:
