@@ -61,14 +61,21 @@ def integers(seed: int, purpose: str, sample_numbers: np.ndarray, high: int) -> 
 
 def generator(seed: int, purpose: str, number: int) -> torch.Generator:
     """A CPU generator for one sample; on the CPU so that its draws do not depend on the device."""
-    key = int(_mixed(stream(seed, purpose), np.asarray([number], dtype=np.int64))[0])
-    return torch.Generator("cpu").manual_seed(key & 0x7FFFFFFFFFFFFFFF)
+    return torch.Generator("cpu").manual_seed(_seeds(seed, purpose, np.asarray([number]))[0])
+
+
+def _seeds(seed: int, purpose: str, sample_numbers: np.ndarray) -> list[int]:
+    """What each sample's generator is seeded with: at once, for small operations of numpy take longer than draws."""
+    bits = _mixed(stream(seed, purpose), np.asarray(sample_numbers, dtype=np.int64))
+    return (bits & np.uint64(0x7FFFFFFFFFFFFFFF)).tolist()
 
 
 def normal(seed: int, purpose: str, sample_numbers: np.ndarray, shape: Sequence[int]) -> Float[Tensor, "b *latent"]:
     """Standard normal draws, float32 (b, *shape); row k depends on (seed, purpose, sample_numbers[k]) alone."""
-    rows = [torch.randn(tuple(shape), generator=generator(seed, purpose, int(n))) for n in sample_numbers]
-    return torch.stack(rows) if rows else torch.empty(0, *shape)
+    drawn, rows = torch.Generator("cpu"), torch.empty(len(sample_numbers), *shape)
+    for row, own in zip(rows, _seeds(seed, purpose, sample_numbers), strict=True):
+        torch.randn(tuple(shape), generator=drawn.manual_seed(own), out=row)
+    return rows
 
 
 def permuted(seed: int, purpose: str, sample_numbers: np.ndarray, size: int) -> np.ndarray:
