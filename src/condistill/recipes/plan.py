@@ -24,17 +24,19 @@ def plan_recipe(
 ) -> Outlook:
     """What the recipe takes: measured on this machine, or by operations on a GPU that is named.
 
-    A teacher that is only a hub id is not fetched: it is counted by its config, on the named GPU or the usual one.
+    A teacher that is only a hub id is not fetched: it is counted by its config, on the named GPU or the usual one. One
+    whose folder has no weights is counted so too.
 
     Raises:
         UserError: no such teacher, GPU or config, or the student's spec does not fit.
     """
     from condistill.recipes.run import load_teacher
-    from condistill.teacher.loading import resolve
+    from condistill.teacher.loading import has_weights, resolve
 
-    is_here = isinstance(resolve(recipe.teacher.load), Path)
-    if not is_here:
-        work, sizes, device = work_of(recipe), sizes_by_config(recipe), gpu(gpu_name or DEFAULT_GPU)
+    where = resolve(recipe.teacher.load)
+    if not isinstance(where, Path) or not has_weights(where):
+        sizes, device = sizes_by_config(recipe), gpu(gpu_name or DEFAULT_GPU)
+        work = work_of(recipe, default_steps=sizes.own_steps)
         notes = () if gpu_name else (f"no --gpu was named: counted for {DEFAULT_GPU}",)
         return _counted(title, work, sizes, device, num_devices, out, notes)
     if gpu_name is None and num_devices != 1:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condistill.cache.manifest import ITEM_BYTES
@@ -76,6 +77,7 @@ class Sizes:
         latent_numbers: of one x0.
         others_bytes: of the rest of the pipeline in float32; None where not known.
         notes: what is not known.
+        own_steps: the pipeline's own number of sampling steps, where its configs say it.
     """
 
     network: str
@@ -85,6 +87,7 @@ class Sizes:
     latent_numbers: int
     others_bytes: int | None
     notes: tuple[str, ...] = ()
+    own_steps: int | None = None
 
     def item_bytes(self, dtype: str) -> int:
         """Of one item of D on disk."""
@@ -104,7 +107,7 @@ class Sizes:
 
 
 def sizes_by_config(recipe: Recipe) -> Sizes:
-    """The sizes from the teacher's config alone; no weights are read.
+    """The sizes from the teacher's configs alone; no weights are read.
 
     Raises:
         UserError: no config to be had, or one whose passes cannot be counted without its pipeline.
@@ -114,6 +117,8 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
     from condistill.students.shipped import config_of_hub_id
 
     name = recipe.teacher.load
+    if (Path(name) / "model_index.json").is_file():
+        return _sizes_by_folder(recipe)
     cls, config = teacher_config(config_of_hub_id(name) or name)
     inputs = inputs_of(on_meta(cls, config))
     if inputs is None:
@@ -124,6 +129,20 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
     latent = next(iter(inputs.values()))
     note = "text encoders and VAE are not counted: the pipeline's folder is not here"
     return _sizes(recipe, cls, config, None, latent.numel(), count_parameters(cls, config), None, (note,), {})
+
+
+def _sizes_by_folder(recipe: Recipe) -> Sizes:
+    """The sizes of a pipeline whose folder has no weights, at the size of D's call."""
+    from condistill.pictures import of_recipe
+    from condistill.students import count_parameters
+    from condistill.students.by_configs import recorded_by_configs
+
+    found = recorded_by_configs(recipe.teacher.load, recipe.teacher.component, call=of_recipe(recipe.data.call))
+    latent, own = math.prod(found.latent_shape), count_parameters(found.cls, found.config)
+    note = "counted by the configs of the pipeline's folder, which has no weights"
+    others = 4 * found.other_parameters
+    sizes = _sizes(recipe, found.cls, found.config, found.inputs, latent, own, others, (note,), {})
+    return replace(sizes, own_steps=found.own_steps)
 
 
 def sizes_by_teacher(recipe: Recipe, teacher: Teacher, plans: Mapping[str, StudentPlan] | None = None) -> Sizes:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from condistill import hub
 from condistill.errors import UserError, nearest, unknown_name
 from condistill.recipes.folders import new_folder
+
+if TYPE_CHECKING:
+    from condistill.students import StudentPlan
 
 INITS = ("inherit", "slice", "random")
 
@@ -63,6 +67,42 @@ def _from_hub(name: str) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A teacher that is looked at by its configs.
+
+    Attributes:
+        cls, config: of its denoiser.
+        inputs: the denoiser's arguments for one item as its pipeline gives them; None where there is no pipeline.
+        notes: why there are none though there is a pipeline.
+    """
+
+    cls: type
+    config: dict[str, Any]
+    inputs: Mapping[str, Any] | None
+    notes: tuple[str, ...] = ()
+
+
+def asked(teacher: str | Path) -> Asked:
+    """The teacher's denoiser, and what its pipeline calls it with where its folder is here; no weights are read.
+
+    Raises:
+        UserError: nothing there, or no config of a network in it.
+    """
+    from condistill.teacher.loading import embedded
+
+    folder, why = Path(embedded(str(teacher)) or teacher).expanduser(), ()
+    if (folder / "model_index.json").is_file():
+        from condistill.students.by_configs import recorded_by_configs
+
+        try:
+            found = recorded_by_configs(folder)
+            return Asked(found.cls, found.config, found.inputs)
+        except UserError as error:
+            why = (f"counted without its pipeline: {error}",)
+    return Asked(*teacher_config(teacher), None, why)
+
+
 def inspected(
     teacher: str | Path, spec: str | None = None, *, init: str = "inherit"
 ) -> tuple[dict[str, Any], list[str]]:
@@ -71,29 +111,73 @@ def inspected(
     Raises:
         UserError: no such teacher or spec.
     """
-    from condistill.students import check_spec, count_macs, count_parameters, inspect, make_plan
+    from condistill.students import check_spec, inspect
     from condistill.students.presets import refuse_blocks
     from condistill.students.unet import is_unet
 
     cut = check_spec(spec) if spec is not None else None
-    cls, config = teacher_config(teacher)
-    if cut is not None and is_unet(config):
-        refuse_blocks(cut, cls.__name__)
+    if cut is not None and is_unet((about := teacher_config(teacher))[1]):
+        refuse_blocks(cut, about[0].__name__)
+    found = asked(teacher)
     if spec is None:
-        parameters, macs = count_parameters(cls, config), count_macs(cls, config)
-        sizes = {"network": cls.__name__, "parameters": parameters, "macs": macs, "config": config}
-        return sizes, [f"{cls.__name__}: {parameters:,} parameters, {_macs(macs)}"]
-    found = inspect(make_plan(config, cls, spec, init=init))
-    was, now = found.parameters["teacher"], found.parameters["student"]
+        return _size(found)
+    plan, found = _planned(found, spec, init)
+    seen = inspect(plan)
+    was, now = seen.parameters["teacher"], seen.parameters["student"]
+    shapes, notes = _counted_with(found), (*found.notes, *seen.notes)
     head = [
-        f"{found.network}, {found.spec}, weights: {found.init}",
+        f"{seen.network}, {seen.spec}, weights: {seen.init}",
         f"parameters  {was:,} -> {now:,} ({100 * now / was:.0f} %)",
-        f"MACs        {_macs(found.macs['teacher'])} -> {_macs(found.macs['student'])}",
-        "tensors     " + ", ".join(f"{count} {kind}" for kind, count in found.origins.items()),
+        f"MACs        {_macs(seen.macs['teacher'])} -> {_macs(seen.macs['student'])}",
+        *([f"counted for {_shown(shapes)}"] if seen.macs["teacher"] else []),
+        "tensors     " + ", ".join(f"{count} {kind}" for kind, count in seen.origins.items()),
         "",
     ]
-    notes = [f"note: {note}" for note in found.notes]
-    return found.as_dict(), [*head, *found.lines(), *([""] if notes else []), *notes]
+    said = [f"note: {note}" for note in notes]
+    values = seen.as_dict() | {"notes": list(notes), "counted_for": shapes if seen.macs["teacher"] else None}
+    return values, [*head, *seen.lines(), *([""] if said else []), *said]
+
+
+def _size(found: Asked) -> tuple[dict[str, Any], list[str]]:
+    """The size of a teacher's denoiser."""
+    from condistill.students import count_macs, count_parameters
+
+    cls, config = found.cls, found.config
+    parameters, macs = count_parameters(cls, config), count_macs(cls, config, inputs=found.inputs)
+    sizes: dict[str, Any] = {"network": cls.__name__, "parameters": parameters, "macs": macs, "config": config}
+    lines = [f"{cls.__name__}: {parameters:,} parameters, {_macs(macs)}"]
+    if macs is not None:
+        sizes["counted_for"] = _counted_with(found)
+        lines.append(f"counted for {_shown(sizes['counted_for'])}")
+    return sizes, [*lines, *(f"note: {note}" for note in found.notes)]
+
+
+def _planned(found: Asked, spec: str, init: str) -> tuple[StudentPlan, Asked]:
+    """The plan, made without the pipeline's arguments where a student of this spec is given others."""
+    from condistill.students import make_plan
+    from condistill.students.planning import DoesNotRun
+
+    try:
+        return make_plan(found.config, found.cls, spec, init=init, inputs=found.inputs), found
+    except DoesNotRun as error:
+        if found.inputs is None:
+            raise
+        alone = replace(found, inputs=None, notes=(f"the pipeline gives a student other arguments: {error}",))
+        return make_plan(found.config, found.cls, spec, init=init), alone
+
+
+def _counted_with(found: Asked) -> dict[str, tuple[int, ...]]:
+    from condistill.students.by_configs import shapes_of
+    from condistill.students.meta import inputs_of, on_meta
+
+    inputs = found.inputs
+    return shapes_of(inputs_of(on_meta(found.cls, found.config)) if inputs is None else inputs)
+
+
+def _shown(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The larger arguments of a pass; times and masks have few axes."""
+    large = {name: shape for name, shape in shapes.items() if len(shape) > 2} or shapes
+    return ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in large.items())
 
 
 def _macs(macs: Any) -> str:

@@ -125,11 +125,11 @@ def _run_on_meta(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tup
 
 
 @contextmanager
-def shapes_only() -> Iterator[None]:
-    """Inside, a network on the meta device runs on `meta_inputs`."""
+def shapes_only(mode: TorchDispatchMode | None = None) -> Iterator[None]:
+    """Inside, a network on the meta device runs on `meta_inputs`; `mode` may say more than `ValuesWhereKnown`."""
     # attention as plain matrix products: the counter of operations does not know every fused kernel
     plain, quiet = sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings()
-    with plain, quiet, patch.object(torch, "autocast", _Autocast), _ValuesWhereKnown():
+    with plain, quiet, patch.object(torch, "autocast", _Autocast), mode or ValuesWhereKnown():
         warnings.simplefilter("ignore")
         yield
 
@@ -236,7 +236,7 @@ class _Autocast(torch.autocast):
         super().__init__("cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
 
-class _ValuesWhereKnown(TorchDispatchMode):
+class ValuesWhereKnown(TorchDispatchMode):
     """Computes where all values are there, and goes on with shapes where some are not.
 
     Counts that a network reads from its masks and positions are numbers then, while its activations have no values.

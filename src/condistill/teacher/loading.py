@@ -66,6 +66,11 @@ def resolve(name: str | Path) -> Path | str:
     )
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether any file of weights lies in a pipeline's folder, readable or not."""
+    return any(path.suffix in (".safetensors", ".bin", ".ckpt", ".pt") for path in folder.rglob("*"))
+
+
 def load_for(
     name: str | Path,
     call: Mapping[str, Any] | None,

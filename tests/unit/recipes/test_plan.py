@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,6 +130,13 @@ def test_a_pipeline_that_is_here_is_measured(cli: Cli, pipeline: Path, tmp_path:
     counted = json.loads(cli("plan", file, "--gpu", "h100", "--json").out)
     assert 0 < counted["seconds"]["all"][0] < counted["seconds"]["all"][1]
     assert counted["sizes"]["teacher"]["macs"] > counted["sizes"]["students"]["with"]["macs"] > 0
+
+
+def test_a_folder_without_weights_is_counted_by_its_configs(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
+    bare = shutil.copytree(pipeline, tmp_path / "bare", ignore=shutil.ignore_patterns("*.safetensors"))
+    plans = [json.loads(cli("plan", written(tmp_path, one), "--gpu", "h100", "--json").out) for one in (pipeline, bare)]
+    assert plans[0]["sizes"] == plans[1]["sizes"] and plans[0]["seconds"] == plans[1]["seconds"]
+    assert any("which has no weights" in note for note in plans[1]["notes"])
 
 
 def test_the_line_before_a_run_changes_nothing_of_it(cli: Cli, pipeline: Path, tmp_path: Path) -> None:
