@@ -40,10 +40,11 @@ def one_line(text: str) -> str:
 def brief(error: BaseException) -> str:
     """What a library's error says, in a line that fits into one of ours; the error's kind where it says nothing.
 
-    >>> brief(ValueError("a\\n  b")), brief(KeyError())
-    ('a b', 'KeyError')
+    >>> brief(ValueError("a\\n  b")), brief(KeyError()), brief(KeyError("a"))
+    ('a b', 'KeyError', "KeyError 'a'")
     """
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    said, kind = " ".join(str(error).split())[:200], type(error).__name__
+    return (f"{kind} {said}" if isinstance(error, KeyError) else said) if said else kind
 
 
 @contextlib.contextmanager

@@ -110,6 +110,14 @@ def test_a_unet_that_attends_to_itself_is_narrowed_there_as_well() -> None:
     assert list(config["cross_attention_dim"]) == list(config["block_out_channels"]) == [8, 16]
 
 
+def test_a_student_that_its_pipeline_cannot_call_is_refused() -> None:
+    """Self-attention guidance looks into the mid block before its first step."""
+    teacher = battery.recorded(CASES["sd-sag"])
+    assert teacher.student("b-base").plan is not None
+    with pytest.raises(UserError, match=r"SAGPipeline cannot call the student that b-small makes \(AttributeError"):
+        teacher.student("b-small")
+
+
 def test_latents_that_half_precision_cannot_hold_are_not_kept(tmp_path: Path) -> None:
     case, pipeline = CASES["if"], CASES["if"].build()
     pipeline.scheduler = diffusers.DPMSolverMultistepScheduler.from_config(

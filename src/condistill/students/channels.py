@@ -137,6 +137,8 @@ class Channels:
         theirs = self.source.split(".")
         before = _hidden_width(self.teacher, int(theirs[1]), int(theirs[3]))
         after = _hidden_width(self.student, block, layer)
+        if before is None or after is None or before > n or after > m:
+            return (Part(n, m, stream=f"{UNKNOWN} {self.path}"),)
         found = []
         for a, b in ((before, after), (n - before, m - after)):
             groups = self._groups("residual", a, b)
@@ -161,14 +163,15 @@ def _head_units(attention: Any) -> int:
     return math.gcd(heads, shared) or heads
 
 
-def _hidden_width(network: nn.Module, block: int, layer: int) -> int:
-    """Channels that arrive from the layer before, without the skip connection."""
+def _hidden_width(network: nn.Module, block: int, layer: int) -> int | None:
+    """Channels that arrive from the layer before, without the skip connection; None if they cannot be told."""
     if layer > 0:
         return out_channels(network.get_submodule(f"up_blocks.{block}.resnets.{layer - 1}"))
     before = f"up_blocks.{block - 1}" if block > 0 else "down_blocks"
     blocks = network.get_submodule(before)
     last = blocks[-1] if isinstance(blocks, nn.ModuleList) else blocks
-    return out_channels(last.resnets[-1])  # type: ignore[index, arg-type]
+    layers = getattr(last, "resnets", None)  # a block may wrap another's (ControlNet-XS)
+    return out_channels(layers[-1]) if layers else None
 
 
 def out_channels(layer: nn.Module) -> int:

@@ -62,7 +62,7 @@ def cut_depth(
     after, student, modules = _first_that_fits(cls, config, teacher, kept, pick=pick, stacks=stacks, runs=runs)
     pairs, notes = _taps(teacher, modules, stacks), ()
     if cut.width < 1.0:
-        after, notes = narrow_transformer(cls, after, cut.width, inputs=inputs)
+        after, notes = narrow_transformer(cls, after, cut.width, inputs=inputs, whole=teacher)
         student = on_meta(cls, after)
     return after, student, modules, pairs, notes
 
@@ -81,6 +81,12 @@ def keep_best(
     stacks = find_stacks(cls, config, teacher)
     kept = _kept(cls, teacher, stacks, cut)
     shortened = [stack for stack, count in kept.items() if isinstance(count, int) and count < stack.length]
+    for path, length in ((path, stack.length) for stack in shortened for path in stack.lists):
+        items = len(teacher.get_submodule(path))  # type: ignore[arg-type]
+        if items != length:
+            raise UserError(
+                f"blocks=scored cannot score one of {items} items in {length} layers of {path}; use blocks=even"
+            )
     scores: dict[str, list[float]] = {}
     for stack in shortened:
         found = list(score(stack))

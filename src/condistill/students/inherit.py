@@ -17,7 +17,11 @@ Choose = Callable[[str, nn.ModuleList, nn.ModuleList], Sequence[int]]
 
 
 def counterparts(teacher: nn.Module, student: nn.Module, choose: Choose) -> dict[str, str]:
-    """Path of each module of the student -> its counterpart in the teacher ("" is the network itself)."""
+    """Path of each module of the student -> its counterpart in the teacher ("" is the network itself).
+
+    Raises:
+        UserError: a list of the student is longer than the teacher's.
+    """
     found: dict[str, str] = {}
 
     def walk(theirs: nn.Module, ours: nn.Module, source: str, path: str) -> None:
@@ -29,6 +33,11 @@ def counterparts(teacher: nn.Module, student: nn.Module, choose: Choose) -> dict
                 continue
             if isinstance(child, nn.ModuleList) and isinstance(partner, nn.ModuleList) and len(child) != len(partner):
                 found[inner] = f"{source}.{name}".lstrip(".")
+                if len(child) > len(partner):
+                    raise UserError(
+                        f"the student would have {len(child)} blocks in {inner}, where the teacher has {len(partner)}: "
+                        "the spec is for a larger network; try depth=0.5"
+                    )
                 for k, item in zip(choose(inner, partner, child), range(len(child)), strict=True):
                     walk(partner[k], child[item], f"{found[inner]}.{k}", f"{inner}.{item}")
             else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from condistill.errors import UserError
+from condistill.errors import UserError, brief
 from condistill.students.carried import carry_over
 from condistill.students.plan import StudentPlan
 from condistill.students.planning import DoesNotRun, build, make_plan
@@ -21,7 +21,7 @@ from condistill.teacher.adapters import adapted, as_called
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calling import precision_of
 from condistill.teacher.precision import answer_as_asked
-from condistill.teacher.running import networks
+from condistill.teacher.running import is_by_pipeline, networks
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher
@@ -50,7 +50,7 @@ def student_of(
     inputs: dict[str, Any] | None = None
     try:
         inputs = teacher.example() if teacher.is_calibrated else None
-        return made(teacher, make_plan(*about, init=init, inputs=inputs, network=network), seed=seed)  # type: ignore
+        student = made(teacher, make_plan(*about, init=init, inputs=inputs, network=network), seed=seed)  # type: ignore
     except UserError as error:
         if inputs is not None and isinstance(error, DoesNotRun):
             with suppress(DoesNotRun):
@@ -59,6 +59,27 @@ def student_of(
     except _NO_RUN:
         # the denoiser does not run at the size that its pipeline takes by itself: planned by its config alone
         return made(teacher, make_plan(*about, init=init), seed=seed)  # type: ignore[arg-type]
+    return _called(student)
+
+
+def _called(student: Teacher) -> Teacher:
+    """The student, if its pipeline gets as far as calling it; one may want a part that was cut off (a mid block).
+
+    Raises:
+        UserError: it does not.
+    """
+    if student.is_calibrated:
+        try:
+            student.calibration.runner.first(student.calibration.keys[: 1 if student.calibration.runner.single else 2])
+        except Exception as error:
+            if not is_by_pipeline(error):
+                raise
+            spec, name = student.plan.spec if student.plan else "", type(student.pipeline).__name__
+            raise UserError(
+                f"{name} cannot call the student that {spec} makes ({type(error).__name__}: {brief(error)}); it wants "
+                "something that this cut takes away, so choose another"
+            ) from error
+    return student
 
 
 def _why_not_narrower(teacher: Teacher, about: tuple[Any, Any, Any], init: str) -> UserError | None:

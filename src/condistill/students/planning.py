@@ -104,7 +104,7 @@ def make_plan(
 def _cut_unet(config: Mapping[str, Any], cut: Cut) -> tuple[dict[str, Any], tuple[str, ...]]:
     after, notes = cut_unet(config, cut), ()
     if cut.width < 1.0:
-        after, notes = narrow_unet(after, cut.width)
+        after, notes = narrow_unet(after, cut.width, whole=config)
     if config.get("mid_block_type") is not None and after.get("mid_block_type") is None:
         notes = (*notes, NO_MID)
     return after, notes

@@ -18,8 +18,15 @@ from condistill.students.stacks import find_stacks, lengths
 from condistill.students.ways import ROUNDING, heads_of, heads_that_fit, rounded, unet_ways, unit_of, ways
 
 
-def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any], tuple[str, ...]]:
+def narrow_unet(
+    config: Mapping[str, Any], width: float, *, whole: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The config with every width times `width`, and a note for each width that was rounded.
+
+    Args:
+        config: that of a U-Net whose blocks are cut already.
+        width: share of the channels.
+        whole: the teacher's, of which an error says what else could be cut; `config` if None.
 
     SD 1.x writes `attention_head_dim: 8` and means 8 heads: they stay and get narrower. Where heads are given per
     stage (SD 2.x, SDXL), the number that comes closest to the teacher's size of a head is taken.
@@ -29,15 +36,16 @@ def narrow_unet(config: Mapping[str, Any], width: float) -> tuple[dict[str, Any]
     """
     widths, unit = list(config["block_out_channels"]), unit_of(config)
     field, given = heads_of(config)
-    found = [_rounded(config, channels, width, unit) for channels in widths]
+    whole = whole or config
+    found = [_rounded(whole, channels, width, unit) for channels in widths]
     if found == widths:
-        raise UserError(f"width={width:g} cuts nothing from widths {widths}; {unet_ways(config)}")
+        raise UserError(f"width={width:g} cuts nothing from widths {widths}; {unet_ways(whole)}")
     student = {**config, "block_out_channels": found}
     if config.get("cross_attention_dim") in (widths, tuple(widths)):
         student["cross_attention_dim"] = found  # of a U-Net that attends to itself there (AudioLDM)
     if not isinstance(given, int):
         sizes = zip(widths, found, given, strict=True)
-        student[field] = [_heads(config, before, after, heads) for before, after, heads in sizes]
+        student[field] = [_heads(whole, before, after, heads) for before, after, heads in sizes]
     notes = tuple(
         f"width {channels} x {width:g} = {channels * width:g} rounded to {got}, a multiple of {unit}"
         for channels, got in zip(widths, found, strict=True)
@@ -68,7 +76,12 @@ def _heads(config: Mapping[str, Any], before: int, after: int, heads: int) -> in
 
 
 def narrow_transformer(
-    cls: type, config: Mapping[str, Any], width: float, *, inputs: Mapping[str, Any] | None = None
+    cls: type,
+    config: Mapping[str, Any],
+    width: float,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    whole: nn.Module | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The config with fewer attention heads of the same size, and a note where the share was rounded.
 
@@ -81,6 +94,8 @@ def narrow_transformer(
         config: its config.
         width: share of the heads that stays, in (0, 1).
         inputs: the network's arguments for one item; those known for its class if None.
+        whole: the teacher on the meta device, of which an error says what else could be cut, where `config` is that of
+            a network whose blocks are cut already.
 
     Raises:
         UserError: no such student; names the shares that are possible.
@@ -89,7 +104,8 @@ def narrow_transformer(
     config = clean(network.config)  # type: ignore[arg-type]
     heads, counts = _counts(config)
     if not heads:
-        known = ways(deeper=bool(find_stacks(cls, config, network)), shares=())
+        other = whole if whole is not None else network
+        known = ways(deeper=bool(find_stacks(cls, clean(other.config), other)), shares=())  # type: ignore[arg-type]
         raise UserError(f"width={width:g}: {cls.__name__} has no number of heads in its config; {known}")
     main = max(heads, key=lambda name: heads[name])
     shares = ", ".join(f"{k / heads[main]:.3g}" for k in counts)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condistill import hub, processes
 from condistill.errors import UserError, brief, nearest
-from condistill.files import tensor_names
+from condistill.files import read_json, tensor_names
 
 if TYPE_CHECKING:
     from condistill.maths.randomise import Key
@@ -118,11 +118,52 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
     why = hub.silent() if isinstance(where, str) else ""
     if why:
         kwargs.setdefault("local_files_only", True)  # what was fetched before
+    if isinstance(where, Path):
+        _check_class(where)
     try:
         pipeline = DiffusionPipeline.from_pretrained(str(where), **kwargs)
+        if isinstance(where, Path):
+            _check_parts(where, pipeline, kwargs)
+        _check_weights(pipeline)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except UserError:
+        raise
     except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
         raise UserError(f"could not load a pipeline from {name}: {why or brief(error)}{_advice(where)}") from error
+
+
+def _check_class(folder: Path) -> None:
+    """Nothing, if the folder's index names a pipeline class."""
+    index = read_json(folder / "model_index.json")
+    if not isinstance(index, Mapping) or not isinstance(index.get("_class_name"), str | list):
+        raise UserError(f"{folder}/model_index.json names no pipeline class; save the pipeline again")
+
+
+def _without_folder(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of the names under which the index lists a part that the folder does not hold."""
+    listed = {name: kind for name, kind in read_json(folder / "model_index.json").items() if isinstance(kind, list)}
+    return [name for name in names if None not in listed.get(name, [None]) and not (folder / name).is_dir()]
+
+
+def _check_parts(folder: Path, pipeline: Any, given: Mapping[str, Any]) -> None:
+    """Nothing, if every part came from files: a tokenizer without its folder loads, and is empty."""
+    loaded = (name for name, part in pipeline.components.items() if part is not None and name not in given)
+    missing = _without_folder(folder, loaded)
+    if missing:
+        raise UserError(
+            f"{folder} has no folder {missing[0]}, which its model_index.json names; fetch or save it again"
+        )
+
+
+def _check_weights(pipeline: Any) -> None:
+    """Nothing, if every tensor of the pipeline's networks got a value from its files."""
+    from torch import nn
+
+    for part, network in pipeline.components.items():
+        if isinstance(network, nn.Module):
+            name = next((name for name, value in network.named_parameters() if value.is_meta), None)
+            if name:
+                raise UserError(f"the files of {part} hold no tensor {name!r}; fetch or save them again")
 
 
 def _advice(where: Path | str) -> str:
@@ -135,4 +176,5 @@ def _advice(where: Path | str) -> str:
             tensor_names(file)
         except UserError as error:
             return f"; {error}: fetch or save it again"
-    return "; the folder may be incomplete"
+    missing = _without_folder(where, read_json(where / "model_index.json"))
+    return f"; it has no folder {missing[0]}" if missing else "; the folder may be incomplete"

@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel, UNetSpatioTemporalConditionModel
 
 from condistill.errors import UserError
 from condistill.students import build, make_plan
+from tests.tiny.control_more import small_control_xl
 from tests.tiny.pipelines import sdxl, unet_config
 from tests.unit.students.test_inherit import network, output
 
@@ -185,6 +186,15 @@ def test_sdxl_presets_fit_any_sdxl_layout(spec: str) -> None:
         ({}, "keep=up_blocks.1:0,1", "keep the first layer, and going up also the last"),
         ({}, "keep=down_blocks.0:0+depth=0.5", "keep= goes with width= only"),
         ({}, "koala-1b", "this preset cuts an SDXL U-Net"),
+        ({"norm_num_groups": 16}, "depth=0.5+width=0.5", "cannot be narrowed; try depth=0.5"),
+        (
+            {
+                **stages(3, cross=3, transformer_layers_per_block=[1, 2, 1]),
+                "down_block_types": ("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D"),
+            },
+            "koala-1b",
+            "the student would have 6 blocks in down_blocks.2",
+        ),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_one_clear_line(changes: dict[str, Any], spec: str, message: str) -> None:
@@ -206,6 +216,14 @@ def test_video_unets_are_cut_by_the_same_rules() -> None:
     assert [pair.teacher_channels for pair in plan.taps] == [32, 64, 64, 32]
     with pytest.raises(UserError, match="multiples of 32 are wanted"):
         make_plan(teacher.config, type(teacher), "width=0.5")
+
+
+def test_blocks_that_wrap_those_of_a_unet_are_narrowed() -> None:
+    """Where the channels of a skip connection cannot be told, they are cut as one (ControlNet-XS)."""
+    network = small_control_xl().unet
+    plan = make_plan(network.config, type(network), "width=0.5")
+    assert {origin.kind for origin in plan.origins.values()} <= {"inherited", "sliced"}
+    assert set(build(plan, network).state_dict()) == set(plan.origins)
 
 
 def test_unknown_initialisations_are_named() -> None:

@@ -8,6 +8,8 @@ from diffusers import UNet2DConditionModel, UNet3DConditionModel
 
 from condistill.errors import UserError
 from condistill.students import build, inspect, make_plan
+from condistill.students.depth import keep_best
+from condistill.students.presets import check_spec
 from condistill.students.stacks import find_stacks
 from tests.tiny.cascades import cascade_prior
 from tests.tiny.pipelines import unet_config
@@ -68,3 +70,5 @@ def test_numbers_for_each_stage_are_stacks_where_no_field_governs_one() -> None:
     student = build(plan, teacher)
     assert sum(p.numel() for p in student.parameters()) < sum(p.numel() for p in teacher.parameters())
     assert all(torch.equal(student.state_dict()[n], teacher.state_dict()[o.source]) for n, o in plan.origins.items())
+    with pytest.raises(UserError, match="cannot score one of 6 items in 2 layers"):
+        keep_best(type(teacher), teacher.config, teacher, check_spec("depth=0.5+blocks=scored"), lambda _: [])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from condistill import Teacher, UserError
 from condistill.world import exact
@@ -206,8 +208,21 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_broken_index_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text("{ not json")
-    with pytest.raises(UserError, match="could not load a pipeline"):
+    for text, said in (("{ not json", "is not readable as JSON"), ("[]", "names no pipeline class")):
+        (tmp_path / "model_index.json").write_text(text)
+        with pytest.raises(UserError, match=said):
+            Teacher.load(tmp_path)
+
+
+def test_parts_and_tensors_that_no_file_holds_are_named(tmp_path: Path) -> None:
+    """A tokenizer without its folder loads and is empty, and weights of other names stay unset."""
+    tiny.sd().save_pretrained(tmp_path)
+    weights = tmp_path / "unet/diffusion_pytorch_model.safetensors"
+    save_file({f"model.{name}": value for name, value in load_file(weights).items()}, weights)
+    with pytest.raises(UserError, match=r"the files of unet hold no tensor 'conv_in\.weight'"):
+        Teacher.load(tmp_path)
+    shutil.rmtree(tmp_path / "tokenizer")
+    with pytest.raises(UserError, match=r"has no folder tokenizer, which its model_index\.json names"):
         Teacher.load(tmp_path)
 
 
