@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from condistill.teacher import Teacher
 
 # what a denoiser, or a pipeline around it, raises at arguments that it does not take
-_NO_RUN = (RuntimeError, ValueError, IndexError, KeyError, TypeError)
+_NO_RUN = (RuntimeError, ValueError, IndexError, KeyError, TypeError, ArithmeticError)
 
 
 def student_of(

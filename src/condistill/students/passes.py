@@ -24,7 +24,8 @@ from condistill.students.meta import inputs_of
 _CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
 # what a network that cannot be run on shapes alone raises
 NO_PASS = (
-    RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError,
+    RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
+    NotImplementedError,
 )  # fmt: skip
 Shape = tuple[int, ...]
 # a student is planned, checked and counted by passes that are the same: 60 % of the time that making one took

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from condistill.errors import UserError, unknown_name
+from condistill.errors import UserError, brief, unknown_name
 from condistill.students.depth import cut_depth
 from condistill.students.importance import by_weight
 from condistill.students.inherit import counterparts, origins, taken, unet_choice
@@ -156,12 +156,22 @@ def _really_run(
     network: nn.Module | None,
 ) -> tuple[Pass, Pass] | None:
     """The teacher's pass with its weights, which is the student's as well where both are as wide; else its `student`'s
-    own with random ones."""
+    own with random ones.
+
+    Raises:
+        DoesNotRun: the student raises an error where its teacher does not.
+    """
     if inputs is None or network is None:
         return None
     outputs = _outputs_with_weights(network, inputs)
     if student is not None:
-        return Pass(outputs), Pass(_outputs_with_weights(_at_random(student, network), own_inputs or inputs))
+        try:
+            return Pass(outputs), Pass(_outputs_with_weights(_at_random(student, network), own_inputs or inputs))
+        except Exception as error:  # whatever a network raises
+            raise DoesNotRun(
+                f"a {type(student).__name__} as narrow as this does not run ({type(error).__name__}: {brief(error)}); "
+                "give another width, or depth=0.5"
+            ) from error
     return Pass(outputs), Pass({path: outputs[source] for source, path in pairs if source in outputs})
 
 

@@ -70,7 +70,7 @@ def _needs_stages(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     stages, given = len(config["down_block_types"]), len(wanted["transformer_layers_per_block"])
     depths, down = config.get("transformer_layers_per_block", 1), config["down_block_types"]
     if stages != given or isinstance(depths, int) or "CrossAttn" in down[0]:
-        layers = "choose b-base, or " if most(config["layers_per_block"]) > 1 else ""
+        layers = "choose b-base, or " if most(config.get("layers_per_block")) > 1 else ""
         raise UserError(
             f"this preset cuts an SDXL U-Net (3 stages, transformers in the inner two); got {stages} stages: "
             f"{', '.join(down)}; {layers}{unet_ways(config)}"
@@ -78,7 +78,7 @@ def _needs_stages(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
 
 
 def _fewer_layers(config: Mapping[str, Any]) -> int | list[int]:
-    layers = config["layers_per_block"]
+    layers = config.get("layers_per_block")
     if most(layers) < 2:
         raise UserError(
             f"every block of this U-Net has one layer only, so none of these can be removed; {unet_ways(config)}"

@@ -195,6 +195,16 @@ def test_sdxl_presets_fit_any_sdxl_layout(spec: str) -> None:
             "koala-1b",
             "the student would have 6 blocks in down_blocks.2",
         ),
+        (  # blocks that have a group for each 32 channels, and none for fewer
+            {
+                **stages(3, cross=0, norm_num_groups=None, mid_block_type=None, resnet_time_scale_shift="scale_shift"),
+                "block_out_channels": (32, 32, 32),
+                "down_block_types": ("KDownBlock2D",) * 3,
+                "up_block_types": ("KUpBlock2D",) * 3,
+            },
+            "width=0.5",
+            "does not run (integer division or modulo by zero)",
+        ),
     ],
 )
 def test_a_cut_that_cannot_be_made_is_one_clear_line(changes: dict[str, Any], spec: str, message: str) -> None:
@@ -224,6 +234,8 @@ def test_blocks_that_wrap_those_of_a_unet_are_narrowed() -> None:
     plan = make_plan(network.config, type(network), "width=0.5")
     assert {origin.kind for origin in plan.origins.values()} <= {"inherited", "sliced"}
     assert set(build(plan, network).state_dict()) == set(plan.origins)
+    with pytest.raises(UserError, match="no mid block to remove by config"):
+        make_plan(network.config, type(network), "vega")  # its config does not say how many layers a block has
 
 
 def test_unknown_initialisations_are_named() -> None:
