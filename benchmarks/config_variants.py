@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,58 +32,56 @@ from strangers.variant import Found, Variant
 from condistill.versions import versions
 from tests.tiny.pipelines import sd
 
-Draw = Callable[[Random, str], Variant]
-MAX_DRAWS = 12
+MAX_DRAWS = 8
 
 
-def draws(group: str, count: int) -> Iterator[tuple[str, Draw]]:
-    """(name, how it is drawn) of a group's pipelines; `count` for each kind in it."""
-    if group == "unets":
-        kinds = list(unets.SD)
-        shares = {"StableDiffusionPipeline": 10 * count}
-        for kind in kinds:
-            for k in range(shares.get(kind, count)):
-                yield f"unets/{kind}/{k}", lambda rng, name, kind=kind: unets.sd(rng, name, kind)
-    elif group == "samplers":
-        for kind in samplers.classes():
-            for k in range(count):
-                yield f"samplers/{kind}/{k}", lambda rng, name, kind=kind: unets.sampled(rng, name, kind)
-    elif group == "steered":
-        for kind in steered.XL:
-            for k in range(count):
-                yield f"steered/{kind}/{k}", lambda rng, name, kind=kind: steered.xl(rng, name, kind)
-        for kind in steered.ONE:
-            for k in range(count):
-                yield f"steered/{kind}/{k}", lambda rng, name, kind=kind: steered.one(rng, name, kind)
-    elif group == "mutated":
-        for family in mutated.families():
-            for k in range(count):
-                yield f"mutated/{family}/{k}", lambda rng, name, family=family: mutated.mutated(rng, name, family)
+def names(group: str, count: int) -> list[str]:
+    """group/kind/number of a group's pipelines; `count` for each kind in it, ten times as many plain ones."""
+    if group == "folders":
+        return [f"folders/{kind}/0" for kind in folders.CHANGES]
+    if group == "steered":
+        kinds = [*steered.XL, *steered.ONE]
+    else:
+        kinds = list({"unets": unets.SD, "samplers": samplers.classes(), "mutated": mutated.families()}[group])
+    shares = {"StableDiffusionPipeline": 10 * count} if group == "unets" else {}
+    return [f"{group}/{kind}/{k}" for kind in kinds for k in range(shares.get(kind, count))]
 
 
-def folder_rows() -> Iterator[dict[str, Any]]:
-    """What became of each odd folder."""
-    with tempfile.TemporaryDirectory() as good:
-        sd().save_pretrained(good)
-        for name in folders.CHANGES:
-            begun = time.monotonic()
-            with tempfile.TemporaryDirectory() as place:
-                found = folders.tried_folder(name, Path(good), Path(place))
-                found.said = found.said.replace(place, "")
-            yield row(f"folders/{name}", {}, found, time.monotonic() - begun)
+def drawn_as(name: str, rng: Random) -> Variant:
+    """The pipeline of that name, drawn."""
+    group, kind, _ = name.split("/")
+    if group == "steered":
+        return (steered.xl if kind in steered.XL else steered.one)(rng, name, kind)
+    return {"unets": unets.sd, "samplers": unets.sampled, "mutated": mutated.mutated}[group](rng, name, kind)
+
+
+def row_of(name: str, seed: int, until: float) -> list[dict[str, Any]]:
+    """What became of the pipeline or folder of that name; nothing where it is too late to begin."""
+    begun = time.monotonic()
+    if begun > until:
+        return []
+    drawn: dict[str, Any] = {}
+    if name.startswith("folders"):
+        with tempfile.TemporaryDirectory() as place:
+            sd().save_pretrained(Path(place, "good"))
+            found = folders.tried_folder(name.split("/")[1], Path(place, "good"), Path(place))
+            found.said = found.said.replace(place, "")
+    else:
+        drawn, found = found_of(name, seed)
+    return [row(name, drawn, found, time.monotonic() - begun)]
 
 
 GROUPS = {"folders": 1, "unets": 4, "samplers": 2, "steered": 2, "mutated": 1}
 
 
-def found_of(name: str, draw: Draw, seed: int) -> tuple[dict[str, Any], Found]:
+def found_of(name: str, seed: int) -> tuple[dict[str, Any], Found]:
     """What was drawn and what became of it; drawn again while diffusers does not run it."""
     drawn: dict[str, Any] = {}
     found = Found("unbuilt", "draw")
     for number in range(MAX_DRAWS):
         rng = Random(f"{seed}/{name}/{number}")
         try:
-            variant = draw(rng, name)
+            variant = drawn_as(name, rng)
         except Exception as error:
             found = Found("unbuilt", "draw", f"{type(error).__name__}: {error}"[:300])
             continue
@@ -102,27 +100,29 @@ def main() -> int:
     parser.add_argument("--group", nargs="*", choices=list(GROUPS), default=list(GROUPS))
     parser.add_argument("--count", type=int, help="how many of each kind, instead of each group's own number")
     parser.add_argument("--only", default="", help="names that hold this text")
-    parser.add_argument("--part", default="0/1", help="K/N: every Nth, from the Kth")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="what is not begun by then is left out")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    warnings.simplefilter("ignore")
-    quiet()
-    torch.set_num_threads(1)
-    names = [one for group in asked.group for one in draws(group, asked.count or GROUPS[group]) if asked.only in one[0]]
-    Random(asked.seed).shuffle(names)
-    part, parts = map(int, asked.part.split("/"))
+    jobs = [one for group in asked.group for one in names(group, asked.count or GROUPS[group]) if asked.only in one]
+    Random(asked.seed).shuffle(jobs)
     rows, start = [], time.monotonic()
-    for one in folder_rows() if "folders" in asked.group and part == 0 else ():
-        rows.append(one)
-        print(json.dumps(one), flush=True)
-    for name, draw in names[part::parts]:
-        begun = time.monotonic()
-        drawn, found = found_of(name, draw, asked.seed)
-        rows.append(row(name, drawn, found, time.monotonic() - begun))
-        print(json.dumps(rows[-1], default=str), flush=True)
+    with ProcessPoolExecutor(asked.workers, initializer=quiet) as pool:
+        waiting = {pool.submit(row_of, name, asked.seed, start + 60 * asked.minutes) for name in jobs}
+        for done in as_completed(waiting):
+            rows += done.result()
+            if done.result():
+                print(json.dumps(rows[-1], default=str), flush=True)
+    rows.sort(key=lambda one: one["name"])
     whole = {**collections.Counter(r["outcome"] for r in rows)}
     students = collections.Counter(s.split(":")[0] for r in rows for s in r["students"].values())
-    summary = {"pipelines": len(rows), **whole, "students": dict(students), "seconds": round(time.monotonic() - start)}
+    summary = {
+        "drawn": len(rows),
+        "left_out": len(jobs) - len(rows),
+        **whole,
+        "students": dict(students),
+        "seconds": round(time.monotonic() - start),
+    }
     print("all", json.dumps(summary))
     if asked.out:
         about = {"command": "python " + " ".join(sys.argv), "date": f"{datetime.date.today()}", "versions": versions()}
@@ -146,10 +146,12 @@ def write(path: Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None
 
 
 def quiet() -> None:
-    """Nothing from the libraries but their errors."""
+    """Nothing from the libraries but their errors; one thread."""
     import diffusers
     import transformers
 
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
     diffusers.utils.logging.set_verbosity(50)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity(50)
