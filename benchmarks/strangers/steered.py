@@ -7,7 +7,6 @@ from typing import Any
 
 import diffusers
 from diffusers import ControlNetModel, MotionAdapter, MultiAdapter, T2IAdapter, UNet2DConditionModel
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from strangers import parts, samplers
 from strangers.unets import WIDTHS
@@ -113,13 +112,13 @@ def _call(kind: str, pictures: tuple[str, ...]) -> dict[str, Any]:
 
 
 def one(rng: Random, name: str, kind: str) -> Variant:
-    """Stable Diffusion with one or two ControlNets or adapters, an IP-Adapter, or a motion module."""
+    """Stable Diffusion with one or two ControlNets or adapters or a motion module."""
     hidden = rng.choice((8, 32))
     narrow = "Adapter" in kind or "Animate" in kind
     config = {**_sizes(rng, hidden, fixed=((8, 8), 8) if narrow else None), "in_channels": 4}
     many = rng.random() < 0.4 and (kind == "StableDiffusionControlNetPipeline" or "Adapter" in kind)
     scheduler, seed, is_awake = samplers.usual(rng), rng.randrange(1000), rng.random() < 0.5
-    motion = dict(motion_layers_per_block=rng.choice((1, 2)), motion_num_attention_heads=2, motion_norm_num_groups=2)
+    motion_layers = rng.choice((1, 2))
     if "Animate" in kind:
         config["layers_per_block"] = 2
 
@@ -133,7 +132,7 @@ def one(rng: Random, name: str, kind: str) -> Variant:
             )  # fmt: skip
             if "Animate" in kind:
                 motions = MotionAdapter(
-                    block_out_channels=config["block_out_channels"], motion_layers_per_block=2,
+                    block_out_channels=config["block_out_channels"], motion_layers_per_block=motion_layers,
                     motion_norm_num_groups=2, motion_num_attention_heads=2,
                 )  # fmt: skip
                 return getattr(diffusers, kind)(**made, motion_adapter=motions)
@@ -149,18 +148,12 @@ def one(rng: Random, name: str, kind: str) -> Variant:
         found = _call(kind, ONE[kind])
         return {**found, "image": [parts.picture(), parts.picture(seed=1)]} if many else found
 
-    drawn = {"pipeline": kind, **config, "two": many, "scheduler": scheduler, "awake": is_awake, **motion}
+    drawn = {
+        "pipeline": kind,
+        **config,
+        "two": many,
+        "scheduler": scheduler,
+        "awake": is_awake,
+        "motion_layers": motion_layers,
+    }
     return Variant(name, drawn, build, call)
-
-
-def seeing() -> dict[str, Any]:
-    """A CLIP vision encoder and its processor."""
-    config = CLIPVisionConfig(
-        hidden_size=32, image_size=32, intermediate_size=37, num_attention_heads=4, num_channels=3, num_hidden_layers=2,
-        patch_size=8, projection_dim=32,
-    )  # fmt: skip
-    shape = {"height": 32, "width": 32}
-    return dict(
-        image_encoder=CLIPVisionModelWithProjection(config),
-        feature_extractor=CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=shape),
-    )
