@@ -16,6 +16,7 @@ from torch import Tensor
 from condistill import Teacher, distill, generate
 from condistill.cache import Cache
 from condistill.teacher.keys import key_arguments, parameters_of
+from condistill.teacher.oracle import confirmed
 from condistill.train.log import Log
 from tests.tiny.case import PROMPTS, Case
 
@@ -70,7 +71,12 @@ def check_swap(teacher: Teacher, case: Case) -> None:
 
 def check_noise_path(teacher: Teacher) -> None:
     """At every timestep x_t is what the pipeline's own scheduler makes of x0 and eps, as its denoiser is given it."""
-    own, path = copy.deepcopy(teacher.scheduler), teacher.noise_path
+    own, path, found = copy.deepcopy(teacher.scheduler), teacher.noise_path, teacher.calibration
+    if found.observed is not None:  # not the scheduler's: then the pipeline has to be led to x0 along it
+        keys = found.keys[: 1 if found.runner.single else 2]
+        again = confirmed(found.observed, found.runner, keys, found.view, found.noisy, counts=(5,))
+        assert again == found.observed
+        return
     if not hasattr(own, "scale_noise") and not hasattr(own, "add_noise"):
         return  # a sampler that adds no noise itself has nothing to compare with
     times = _every_time(own)

@@ -16,18 +16,14 @@ REFUSED: dict[str, str] = {
     "versatile": "nothing to swap",
     "vq-diffusion": "VQDiffusionScheduler",
     "flux-redux": "no denoising loop",
-    "sana-sprint": "SCMScheduler",
-    "sana-sprint-img2img": "SCMScheduler",
     "flux2-klein-kv": "called at one time only",
     "amused": "AmusedScheduler",
-    "anyflow": "FlowMapEulerDiscreteScheduler",
     "anyflow-far": "FlowMapEulerDiscreteScheduler",
     "amused-img2img": "AmusedScheduler",
     "amused-inpaint": "AmusedScheduler",
     "sd-attend-and-excite": "could not be run",
     "sd-paradigms": "did not call unet in a sampling loop",
-    "cosmos2-text2image": "no affine map",
-    "cosmos2-video2world": "no affine map",
+    "own-ratio": "is no affine map of the scheduler's time",
     "easy-animate-control": "could not be run",
     "chroma-inpaint": "could not be run.*no attribute 'guidance_embeds'",
     "ltx2-latent-upsample": "no denoising loop",
@@ -58,6 +54,7 @@ NOT_LOADED: dict[str, str] = {
     "alt": _OWN,
     "alt-img2img": _OWN,
     "versatile-text": _OWN,
+    "own": "no attribute OwnPipeline",  # diffusers loads a user's class with custom_pipeline=
     "z-image-omni-pictures": "should be the same",  # its autoencoder has to be in bfloat16, and is loaded in float32
     "text-to-video-zero": "but only",  # it does not save what it was given as None, and then misses it
 }

@@ -73,12 +73,12 @@ _call = partial(still, size=32, use_resolution_binning=False, complex_human_inst
 CASES = (
     Case("sana", "linear DiT", partial(sana, "SanaPipeline"), _call),
     Case("sana-pag", "guidance", partial(sana, "SanaPAGPipeline", pag_applied_layers="transformer_blocks.0"), _call),
-    Case("sana-sprint", "few steps", partial(sana, "SanaSprintPipeline"), _call),
+    Case("sana-sprint", "few steps", partial(sana, "SanaSprintPipeline"), partial(_call, intermediate_timesteps=None)),
     Case(
         "sana-sprint-img2img",
         "few steps",
         partial(sana, "SanaSprintImg2ImgPipeline"),
-        partial(_call, "image", strength=1.0),
+        partial(_call, "image", strength=1.0, intermediate_timesteps=None),
     ),
     Case(
         "sana-controlnet",

@@ -242,8 +242,9 @@ def noise_path(scheduler: Any) -> NoisePath:
     Raises:
         UserError: no Gaussian process, by name.
     """
-    config, name = scheduler.config, type(scheduler).__name__
-    kinds, flags = ("FlowMatch", "LTXEulerAncestralRF"), ("use_flow_sigmas", "use_flow_sigma")
+    config, kinds, flags = scheduler.config, ("FlowMatch", "LTXEulerAncestralRF"), ("use_flow_sigmas", "use_flow_sigma")
+    names = [cls.__name__ for cls in type(scheduler).__mro__]  # a scheduler of a user's own is of a kind by its bases
+    name = next((one for one in names if one.startswith((*kinds, "EDM", *_NOT_GAUSSIAN))), names[0])
     is_flow = name.startswith(kinds) or any(config.get(flag) for flag in flags)
     if is_flow or config.get("prediction_type") in ("flow_prediction", "flow"):
         shift = config.get("shift") or config.get("flow_shift") or 1.0
@@ -257,9 +258,8 @@ def noise_path(scheduler: Any) -> NoisePath:
     found = None if name.startswith(_NOT_GAUSSIAN) else _measured(scheduler)
     if found is None:
         raise UserError(
-            f"the noise process of {name} is neither VP (betas) nor flow matching (sigmas) nor another Gaussian one "
-            "that could be measured; give the pipeline one of diffusers' DDIM, DPM-Solver, PNDM, Euler or FlowMatch "
-            "schedulers"
+            f"the noise process of {name} is neither VP (betas) nor flow matching (sigmas) nor a Gaussian one that "
+            "could be measured; give the pipeline one of diffusers' DDIM, DPM-Solver, PNDM, Euler or FlowMatch ones"
         )
     return found
 

@@ -63,13 +63,14 @@ def recorded_by_configs(
 def _recorded(folder: str | Path, component: str | None, call: Mapping[str, Any]) -> ByConfigs:
     from condistill.teacher import Teacher
     from condistill.teacher.calibrate import calibrate
+    from condistill.teacher.checking import unknown_noise
     from condistill.teacher.identity import denoiser_name
     from condistill.teacher.keys import parameters_of, recording_call
-    from condistill.teacher.running import check_samplers, networks, unheard
+    from condistill.teacher.running import networks, unheard
 
     with unheard():
         pipeline = hollow_pipeline(folder)
-    check_samplers(pipeline)
+    unknown_noise(pipeline)  # a pipeline without a scheduler is refused; of other noise the oracle decides
     name = denoiser_name(pipeline, component)
     network, parts = getattr(pipeline, name), networks(pipeline)
     for keys in _keys(pipeline, network):

@@ -14,6 +14,8 @@ def answer_sign(found: Calibration) -> float | None:
 
     Observed: what the first step gets if every answer is ones. None where that is anything else (Cosmos mixes x_t in).
     """
+    if found.observed is not None:
+        return found.observed.sign
     runner = replace(found.runner, skip=0, blank=None)
     given = runner.run(found.keys[: 1 if runner.single else 2], mode="ones", max_steps=1).answer
     if given is None:

@@ -25,6 +25,8 @@ def filled_with(output: Any, value: float) -> Any:
         return torch.full_like(output, value)
     if isinstance(output, tuple | list):
         return type(output)(filled_with(part, value) for part in output)
+    if type(output) is dict:
+        return {name: filled_with(part, value) for name, part in output.items()}
     if isinstance(output, Mapping):
         return type(output)(**{name: filled_with(part, value) for name, part in output.items()})
     return output

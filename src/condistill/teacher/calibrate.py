@@ -26,12 +26,12 @@ from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.keys import PROMPTS, SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item, lists_like_x_t
 from condistill.teacher.noisy import check_given, find_noisy, same
+from condistill.teacher.oracle import Steps, process_of
 from condistill.teacher.padding import check_together
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, NotRun, Runner, experts, is_by_pipeline, not_run, samplers, unheard
 from condistill.teacher.steps import calls_at, check_one_network, check_one_way
-from condistill.teacher.timing import time_maps
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
 EXCHANGING = ("pag_scale", "sag_scale")  # guidance that exchanges the denoiser's attention while it runs
@@ -227,7 +227,8 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
     calls, at = calls_at(whole, runner.skip, lists, next(iter(noisy)))
     check_given(noisy, calls, name)
     noisy = with_held(noisy, view, whole, runner, two(runner, keys), n)
-    times = time_maps(calls, at, {*noisy, *links}, n, name, scheduler=whole.stepped[0])
+    runner = replace(runner, blank=whole.blank)
+    process, times = process_of(runner, two(runner, keys), view, noisy, Steps(calls, at, {*noisy, *links}), whole)
     found = Calibration(
         runner=runner,
         templates=nested,
@@ -239,6 +240,7 @@ def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:
         latent_shape=shape_of(noisy),
         beside=beside,
         scheduler=_sampler_name(runner.pipeline, whole.stepped[0]),
+        observed=process,
     )
     found.x0(whole, n)
     return found

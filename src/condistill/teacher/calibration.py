@@ -15,6 +15,7 @@ from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_names
 from condistill.teacher.leaves import Leaves, Rows
 from condistill.teacher.noisy import Noisy
+from condistill.teacher.oracle import Observed
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import Runner
 from condistill.teacher.steps import check_one_way
@@ -60,6 +61,7 @@ class Calibration:
         keys_given: whether they are a user's own.
         placeholders: arguments that were filled with example pictures or sizes because the call gave none.
         is_small: at a size of our own, to be calibrated anew at the one that a call will have.
+        observed: the noise process in the network's own time, where it is not the scheduler's; None where it is.
     """
 
     runner: Runner
@@ -89,6 +91,7 @@ class Calibration:
     keys_given: bool = False
     placeholders: tuple[str, ...] = ()
     is_small: bool = False
+    observed: Observed | None = None
 
     @property
     def call(self) -> Mapping[str, Any]:
@@ -139,6 +142,8 @@ class Calibration:
                     "sample in stages of growing size are not supported"
                 )
         found = [view(last.detach(), n) for view, last in lasts if last is not None]
+        if self.observed is not None:
+            return self.observed.scale * found[0]
         return found[0] if len(found) == 1 else torch.cat([one.flatten(1) for one in found], dim=1)
 
     def rows_per_item(self, path: str) -> int:

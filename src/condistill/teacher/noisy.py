@@ -120,6 +120,11 @@ class Noisy:
         )
         return torch.cat([before, x_t, after], dim=axis)
 
+    def taken(self, rows: Tensor) -> Tensor:
+        """x_t out of (b, ...) rows that hold it, with whatever is given in its place."""
+        part = rows if self.axis is None else rows.narrow(self.axis + 1, self.start, self.length)
+        return part if self.corner is None else rows[(slice(None), *self._box)]
+
     def cropped(self, output: Tensor) -> Tensor:
         """The part of the denoiser's answer that is about x_t: all of it, but for further tokens or frames."""
         if self.corner is not None and self.given is not None and output.ndim == self.given.ndim + 1:

@@ -184,11 +184,11 @@ def experts(runner: Runner) -> dict[str, nn.Module]:
     return {n: part for n, part in networks(runner.pipeline).items() if type(part) is type(runner.network)}
 
 
-def check_samplers(pipeline: Any) -> None:
-    """Nothing, if at least one scheduler's noise process is known.
+def unknown_noise(pipeline: Any) -> UserError | None:
+    """What to say of the first scheduler if the noise process of none is known by itself; None if one's is.
 
     Raises:
-        UserError: there is none; the message is about the first.
+        UserError: there is no scheduler.
     """
     if not hasattr(pipeline, "config"):
         raise UserError(
@@ -203,8 +203,7 @@ def check_samplers(pipeline: Any) -> None:
             noise_path(one)
         except UserError as error:
             errors.append(error)
-    if len(errors) == len(found):
-        raise errors[0]
+    return errors[0] if len(errors) == len(found) else None
 
 
 def exchanged(pipeline: Any, others: Mapping[str, nn.Module]) -> Any:

@@ -33,7 +33,7 @@ class Switched:
         call: the pipeline's own arguments.
 
     Attributes:
-        times: the scheduler's time of each step.
+        times: the time of each step, as the teacher's noise path counts it.
 
     Raises:
         UserError: the condition reaches the denoiser through another network too, or several calls make up a step in
@@ -54,6 +54,9 @@ class Switched:
         first = [called for called in recorded.calls if called.step == 0]
         if len(recorded.calls) != len(first) * len(self.times):
             raise UserError("the steps of this pipeline call its denoiser unequally often; no key can be exchanged")
+        if found.observed is not None:
+            calls = range(0, len(recorded.calls), len(first))
+            self.times = [found.observed.level(recorded.leaves(k)) for k in calls]
         # all but x_t and t: what depends on the length of a text (a mask, its positions) goes with it
         own = {*found.noisy, *found.times}
         self._leaves = [

@@ -29,7 +29,7 @@ from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.recalibrate import recalibrated
-from condistill.teacher.running import NotRun, check_samplers, exchanged, uncompiled
+from condistill.teacher.running import NotRun, exchanged, uncompiled, unknown_noise
 from condistill.teacher.sampling import Samples, sampled
 from condistill.teacher.saving import save_pipeline
 
@@ -50,7 +50,7 @@ class Teacher:
         self, pipeline: Any, component: str, calibration: Calibration | NotRun, *, plan: StudentPlan | None = None
     ):
         self.pipeline, self.component, self.plan = pipeline, component, plan
-        self._calibration, self._hash = calibration, None
+        self._calibration = calibration
         self.resized: Teacher | None = None  # itself, recorded at the size that it last sampled at
         if isinstance(calibration, Calibration):
             self._encoder = Encoder(calibration)
@@ -69,7 +69,8 @@ class Teacher:
     @cached_property
     def noise_path(self) -> NoisePath:
         """The forward process, over the times at which this denoiser is called."""
-        return between(noise_path(self.scheduler), self.calibration.time_range)
+        own = self.calibration.observed
+        return own.path if own else between(noise_path(self.scheduler), self.calibration.time_range)
 
     @cached_property
     def answer_sign(self) -> float | None:
@@ -97,7 +98,7 @@ class Teacher:
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
-        check_samplers(pipeline)
+        unknown = unknown_noise(pipeline)
         pipeline = uncompiled(pipeline)
         component = denoiser_name(pipeline, component)
         examples = examples_among(keys) if keys else None
@@ -107,10 +108,12 @@ class Teacher:
         try:
             wanted = recording_call(call)
             found: Calibration | NotRun = calibrate(pipeline, component, wanted, keys=examples, small_first=True)
-        except NotRun as error:
-            if call or keys:
+        except UserError as error:
+            if unknown is not None:
+                raise (error if str(error) == str(unknown) else UserError(f"{unknown}; or else: {error}")) from None
+            if call or keys or not isinstance(error, NotRun):
                 raise
-            found = error  # a pipeline that needs arguments: the first call that brings them calibrates it
+            found = error  # the first call that brings what it needs calibrates it
         return cls(pipeline, component, found)
 
     @classmethod
@@ -186,8 +189,7 @@ class Teacher:
 
         Args:
             call: the pipeline's own arguments (size, images).
-            keys: those that will be encoded; where they say other arguments than the example keys did (a picture beside
-                the prompt), they are what is recorded with.
+            keys: those that will be encoded; recorded with where they say other arguments than the example keys did.
         """
         check_call(self.pipeline, call)
         again = recalibrated(self._calibration, self.pipeline, self.component, recording_call(call), keys)
@@ -292,9 +294,7 @@ class Teacher:
         save_pipeline(self.pipeline, folder)
         return Path(folder)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 over names, shapes and values (as float16) of all networks but the VAE, and the scheduler."""
-        if self._hash is None:
-            self._hash = pipeline_hash(self.pipeline)
-        return self._hash
+        return pipeline_hash(self.pipeline)
