@@ -99,9 +99,10 @@ def test_a_network_that_reuses_earlier_answers_is_refused() -> None:
         Teacher.from_pipeline(pipeline)
 
 
-def test_weights_that_are_only_kept_in_8_bits_are_computed_with_in_more() -> None:
+@pytest.mark.parametrize("kept", [torch.float8_e4m3fn, torch.float16])
+def test_weights_that_are_only_kept_in_few_bits_are_computed_with_in_more(kept: torch.dtype) -> None:
     pipeline = tiny.sd()
-    pipeline.unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
+    pipeline.unet.enable_layerwise_casting(storage_dtype=kept, compute_dtype=torch.float32)
     assert asked(small(pipeline)).isfinite().all()
 
 

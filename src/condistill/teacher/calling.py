@@ -18,13 +18,15 @@ from condistill.teacher.taps import first_tensor
 
 
 def precision_of(network: torch.nn.Module) -> torch.dtype:
-    """What the network computes in: its weights' precision, or where they are only kept in 8 bits, its own word.
+    """What the network computes in: its weights' precision, or where hooks cast them for the moment, its own word.
 
     diffusers loads some weights of some networks in float32 whatever is asked for (Wan's embedding of time): then it is
     that of the others.
     """
     stored = list(dict.fromkeys(weight.dtype for weight in network.parameters()))
-    if any(one.itemsize == 1 for one in stored):
+    hooks = (getattr(part, "_diffusers_hook", None) for part in network.modules())
+    is_cast = any(hook is not None and hook.get_hook("layerwise_casting") is not None for hook in hooks)
+    if is_cast or any(one.itemsize == 1 for one in stored):
         return getattr(network, "dtype", stored[0])
     return next((one for one in stored if one in (torch.float16, torch.bfloat16)), stored[0])
 
