@@ -13,7 +13,7 @@ from pathlib import Path
 
 from condistill import Teacher
 from tests.contract import battery
-from tests.contract.expected import NOT_CUT, NOT_LOADED, REFUSED
+from tests.contract.expected import NOT_CUT, NOT_LOADED, REFUSED, WITHOUT
 from tests.tiny.case import Case
 from tests.tiny.catalogue import catalogue
 
@@ -83,14 +83,16 @@ def page(lines: dict[str, str], families: dict[str, str]) -> str:
     parts.append(NOTES)
     for title, reasons in _REASONS.items():
         rows = "\n".join(f"| {name} | {' '.join(reason.split())} |" for name, reason in sorted(reasons.items()))
-        parts.append(f"## {title}\n\n| case | the message says, or why |\n|---|---|\n{rows}\n\n")
+        parts.append(f"## {title}\n\n| {_FIRST.get(title, 'case')} | the message says, or why |\n|---|---|\n{rows}\n\n")
     return "".join(parts).rstrip() + "\n"
 
 
+_FIRST = {"Without a case": "pipeline"}
 _REASONS = {
     "Refused, by name": REFUSED,
     "Students of the teacher's own size only": NOT_CUT,
     "Saved, but not loaded again by diffusers itself": NOT_LOADED,
+    "Without a case": WITHOUT,
 }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 
 from condistill.errors import UserError
 from tests.contract import battery, page
-from tests.contract.expected import NOT_CUT, NOT_LOADED, REFUSED
+from tests.contract.expected import NOT_CUT, NOT_LOADED, REFUSED, WITHOUT
 from tests.tiny.case import Case
 from tests.tiny.catalogue import catalogue
 
@@ -67,5 +68,18 @@ def test_pipeline_that_is_no_teacher_is_refused(name: str) -> None:
 
 def test_page_names_every_case_and_no_other() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
-    named = {row.split(" | ")[0].removeprefix("| ") for row in text.splitlines() if row.startswith("| ")} - {"case"}
-    assert named == set(CASES)
+    named = {row.split(" | ")[0].removeprefix("| ") for row in text.splitlines() if row.startswith("| ")} - {
+        "case",
+        "pipeline",
+    }
+    assert named == {*CASES, *WITHOUT}
+
+
+def test_every_pipeline_of_diffusers_has_a_case_or_a_reason() -> None:
+    rows = [row.split(" | ") for row in page.PAGE.read_text(encoding="utf-8").splitlines() if row.startswith("| ")]
+    known = {row[1].partition(" ")[0] for row in rows if len(row) > 2} | set(WITHOUT)
+    known |= {type(CASES[name].build()).__name__ for name in REFUSED}
+    others = ("Modular", "Auto", "Output", "Blocks", "Config")
+    exported = {name for name in dir(diffusers) if "Pipeline" in name and not any(part in name for part in others)}
+    missing = {name for name in exported - known if name.removesuffix("Pipeline") not in known}
+    assert missing <= {"DiffusionPipeline"}, f"neither a case nor a reason: {sorted(missing)}"

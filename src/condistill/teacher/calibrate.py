@@ -27,7 +27,7 @@ from condistill.teacher.keys import PROMPTS, SIZES, parameters_of, switches
 from condistill.teacher.leaves import flatten, lists_by_item, lists_like_x_t
 from condistill.teacher.noisy import check_given, find_noisy, same
 from condistill.teacher.oracle import Steps, process_of
-from condistill.teacher.padding import check_together
+from condistill.teacher.padding import check_together, with_equal
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import STEPS, NotRun, Runner, experts, is_by_pipeline, not_run, samplers, unheard
@@ -153,7 +153,7 @@ def _calibrated(runner: Runner, keys: Keys) -> Calibration:
     runner = _conditional(runner, whole, keys)
     found = with_conditions(_structure(runner, whole, keys), keys)
     check_together(found, keys)
-    return found
+    return with_equal(found, keys)
 
 
 def _few_steps(pipeline: Any, component: str) -> dict[str, Any]:

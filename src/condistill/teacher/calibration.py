@@ -49,6 +49,7 @@ class Calibration:
         constants: everything else.
         ragged: the arguments of the key whose shape depends on it -> the axes; they are padded at the end, or
         by_length: they cannot be padded, and only keys of one length are given to the denoiser together.
+        equal: the arguments of the key that have to be equal for all items of one call (positions read from the first).
         examples: the arguments of the key as they were recorded once.
         companion: a long key that every key is encoded with, so that all get the same shape; None if not needed.
         scheduler: the name of the scheduler that steps x_t.
@@ -81,6 +82,7 @@ class Calibration:
     constants: Leaves = field(default_factory=dict)
     ragged: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     by_length: bool = False
+    equal: tuple[str, ...] = ()
     examples: Leaves = field(default_factory=dict)
     companion: Key | None = None
     null_key: Key | None = None

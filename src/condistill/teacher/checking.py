@@ -8,11 +8,40 @@ from typing import Any
 
 from condistill.cache.values import is_plain
 from condistill.errors import UserError, nearest, unknown_name
+from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.keys import key_arguments, parameters_of
+from condistill.teacher.running import samplers
 
 OUTPUTS = ("latent", "np", "both")
 _OURS = ("generator", "seed")  # every item draws by its own seed
+
+
+def unknown_noise(pipeline: Any) -> UserError | None:
+    """What to say of the first scheduler if the noise process of none is known by itself; None if one's is.
+
+    Raises:
+        UserError: there is no scheduler.
+    """
+    if hasattr(pipeline, "update_components"):
+        raise UserError(
+            f"{type(pipeline).__name__} is modular, and its call does not say what it takes and makes; give the plain "
+            "pipeline of its parts where there is one, as in StableDiffusionXLPipeline(**parts)"
+        )
+    if not hasattr(pipeline, "config"):
+        raise UserError(
+            f"got {type(pipeline).__name__} where a diffusers pipeline was wanted; Teacher.load reads a folder"
+        )
+    found = samplers(pipeline)
+    if not found:
+        raise UserError(f"{type(pipeline).__name__} has no scheduler, so no denoising loop; it is no diffusion teacher")
+    errors = []
+    for one in found.values():
+        try:
+            noise_path(one)
+        except UserError as error:
+            errors.append(error)
+    return errors[0] if len(errors) == len(found) else None
 
 
 def check_call(pipeline: Any, call: Mapping[str, Any] | None) -> None:

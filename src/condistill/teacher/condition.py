@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,43 +19,47 @@ class Condition:
             what belongs to the key.
         bound: path -> (b, ...) tensor; what belongs to the sample's x0 and is never swapped.
         alike: paths of `leaves` whose rows go into one call only where they have one shape.
+        equal: paths of `leaves` whose rows go into one call only where they are equal.
     """
 
     leaves: Mapping[str, Tensor | Sequence[Tensor]]
     bound: Mapping[str, Tensor] = field(default_factory=dict)
     alike: tuple[str, ...] = ()
+    equal: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return next((len(rows) for rows in (*self.leaves.values(), *self.bound.values())), 0)
 
     def groups(self) -> list[slice | Tensor]:
-        """The numbers of the samples that can be given to the denoiser together: all of them, or those of one shape."""
-        found: dict[tuple[torch.Size, ...], list[int]] = {}
+        """The numbers of the samples that can be given to the denoiser together: all of them, or those alike."""
+        found: dict[tuple[Any, ...], list[int]] = {}
         for k in range(len(self)):
-            found.setdefault(tuple(self.leaves[path][k].shape for path in self.alike), []).append(k)
+            shapes = [self.leaves[path][k].shape for path in self.alike]
+            values = [tuple(self.leaves[path][k].flatten().tolist()) for path in self.equal]
+            found.setdefault((*shapes, *values), []).append(k)
         return [torch.tensor(rows) for rows in found.values()] if len(found) > 1 else [slice(None)]
 
     def rows(self, index: slice | Tensor) -> Condition:
         """The conditions of some of the samples."""
         chosen = torch.arange(len(self))[index].tolist()
-        return Condition(
+        return replace(
+            self,
             leaves={
                 path: rows[index] if isinstance(rows, Tensor) else [rows[k] for k in chosen]
                 for path, rows in self.leaves.items()
             },
             bound={path: rows[index] for path, rows in self.bound.items()},
-            alike=self.alike,
         )
 
     def to(self, device: torch.device | str) -> Condition:
         """The same conditions on another device."""
-        return Condition(
+        return replace(
+            self,
             leaves={
                 path: rows.to(device) if isinstance(rows, Tensor) else [row.to(device) for row in rows]
                 for path, rows in self.leaves.items()
             },
             bound={path: rows.to(device) for path, rows in self.bound.items()},
-            alike=self.alike,
         )
 
 

@@ -75,12 +75,14 @@ def _is_harmless(found: Calibration, key: Key) -> bool:
 
 
 @torch.no_grad()
-def answer(found: Calibration, rows: list[dict[str, Any]]) -> Tensor:
-    """What the denoiser answers for noise of half time and the conditions `rows` of b keys."""
+def answer(found: Calibration, rows: list[dict[str, Any]], *, first: int = 0) -> Tensor:
+    """What the denoiser answers for noise of half time, from number `first` on, and the conditions `rows` of b keys."""
     network, b = found.runner.network, len(rows)
     weight = next(network.parameters())
-    x_t = torch.randn(b, *found.latent_shape, generator=generator(0, "padding", 0)).to(weight.device)
-    t = torch.tensor([500] * b, device=weight.device)
+    drawn = [generator(0, "padding", number) for number in range(first, first + b)]
+    x_t = torch.stack([torch.randn(found.latent_shape, generator=one) for one in drawn]).to(weight.device)
+    half = 500 if found.observed is None else found.observed.path.num_steps / 2
+    t = torch.tensor([half] * b, device=weight.device)
     bound = {path: value.expand(b, *value.shape) for path, value in found.bound.items()}
     condition = Condition(stacked_rows(rows, found), bound)
     arguments = call_arguments(found, found.runner.pipeline, x_t, t, condition, dtype=precision_of(network))
@@ -106,6 +108,40 @@ def check_together(found: Calibration, keys: tuple[Key, Key, Key]) -> None:
         raise UserError(f"{said} does not take ({' '.join(str(error).split())[:100]})") from error
     if not _are_equal(found, answer(found, rows[:1]), together[:1]):
         raise UserError(f"{said} takes for something else where there are two; not supported")
+
+
+def with_equal(found: Calibration, keys: tuple[Key, Key, Key]) -> Calibration:
+    """The calibration with the numbers (positions) that the denoiser reads from the first item for all of a call.
+
+    Raises:
+        UserError: two items are answered with something else than each alone, and not for that.
+    """
+    named = [p for p, v in found.examples.items() if _is_numbers(v) and p not in found.ragged]
+    if found.runner.single or found.by_length or not named:
+        return found
+    a, b = recorded_rows(found, list(keys[:2]))
+    try:
+        if _same_as_alone(found, a, b):
+            return found
+        for path in named:
+            if _same_as_alone(found, a, {**b, path: a[path]}):
+                return replace(found, equal=(path,))
+    except Exception:  # a network that does not run like this says nothing
+        return found
+    raise UserError(
+        f"{type(found.runner.network).__name__} answers two keys together with something else than each alone; this "
+        "pipeline is not supported"
+    )
+
+
+def _same_as_alone(found: Calibration, a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return _are_equal(found, answer(found, [b], first=1), answer(found, [a, b])[1:])
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether rows of whole numbers that are no mask: words, positions."""
+    is_whole = isinstance(value, Tensor) and not value.is_floating_point() and value.dtype != torch.bool
+    return is_whole and value.ndim >= 2 and bool(value.abs().max() > 1)
 
 
 def _are_equal(found: Calibration, a: Tensor, b: Tensor) -> bool:

@@ -13,7 +13,6 @@ from torch import nn
 
 from condistill.errors import UserError
 from condistill.maths.draws import generator
-from condistill.maths.noise_path import noise_path
 from condistill.maths.randomise import Key
 from condistill.teacher.blanks import filled_with
 from condistill.teacher.keys import key_arguments, parameters_of
@@ -182,28 +181,6 @@ def experts(runner: Runner) -> dict[str, nn.Module]:
     if len({id(part) for part in samplers(runner.pipeline).values()}) > 1:
         return {}
     return {n: part for n, part in networks(runner.pipeline).items() if type(part) is type(runner.network)}
-
-
-def unknown_noise(pipeline: Any) -> UserError | None:
-    """What to say of the first scheduler if the noise process of none is known by itself; None if one's is.
-
-    Raises:
-        UserError: there is no scheduler.
-    """
-    if not hasattr(pipeline, "config"):
-        raise UserError(
-            f"got {type(pipeline).__name__} where a diffusers pipeline was wanted; Teacher.load reads a folder"
-        )
-    found = samplers(pipeline)
-    if not found:
-        raise UserError(f"{type(pipeline).__name__} has no scheduler, so no denoising loop; it is no diffusion teacher")
-    errors = []
-    for one in found.values():
-        try:
-            noise_path(one)
-        except UserError as error:
-            errors.append(error)
-    return errors[0] if len(errors) == len(found) else None
 
 
 def exchanged(pipeline: Any, others: Mapping[str, nn.Module]) -> Any:

@@ -23,13 +23,13 @@ from condistill.teacher.answers import answer_sign
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import answered, call_arguments, precision_of, prediction, stacked_rows, times_of
-from condistill.teacher.checking import check_call, check_sample
+from condistill.teacher.checking import check_call, check_sample, unknown_noise
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.recalibrate import recalibrated
-from condistill.teacher.running import NotRun, exchanged, uncompiled, unknown_noise
+from condistill.teacher.running import NotRun, exchanged, uncompiled
 from condistill.teacher.sampling import Samples, sampled
 from condistill.teacher.saving import save_pipeline
 
@@ -231,10 +231,10 @@ class Teacher:
             keys: b keys.
             bound: path -> (b, ...): what belongs to each x0 and is never swapped; the calibration's row if not given.
         """
-        keys = [keys] if isinstance(keys, str | int | Mapping) else list(keys)
-        found, rows = self.calibration, self._encoder.rows(keys)
+        keys, found = [keys] if isinstance(keys, str | int | Mapping) else list(keys), self.calibration
         whole = {path: row.expand(len(keys), *row.shape) for path, row in found.bound.items()}
-        return Condition(stacked_rows(rows, found), {**whole, **(bound or {})}, found.alike).to(self.device)
+        rows = stacked_rows(self._encoder.rows(keys), found)
+        return Condition(rows, {**whole, **(bound or {})}, found.alike, found.equal).to(self.device)
 
     def arguments(
         self, x_t: Tensor, t: Tensor, condition: Condition, *, dtype: torch.dtype | None = None
