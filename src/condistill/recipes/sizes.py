@@ -113,7 +113,8 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
         UserError: no config to be had, or one whose passes cannot be counted without its pipeline.
     """
     from condistill.students import count_parameters
-    from condistill.students.meta import inputs_of, on_meta
+    from condistill.students.likely import inputs_of
+    from condistill.students.meta import on_meta
     from condistill.students.shipped import config_of_hub_id
 
     name = recipe.teacher.load
@@ -123,8 +124,8 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
     inputs = inputs_of(on_meta(cls, config))
     if inputs is None:
         raise UserError(
-            f"the arguments of {cls.__name__} are not known without its pipeline; give teacher.load a folder with the "
-            "whole pipeline"
+            f"no arguments were found on which {cls.__name__} runs by itself; give teacher.load a folder with its "
+            "pipeline's configs"
         )
     latent = next(iter(inputs.values()))
     note = "text encoders and VAE are not counted: the pipeline's folder is not here"

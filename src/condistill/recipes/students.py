@@ -168,7 +168,8 @@ def _planned(found: Asked, spec: str, init: str) -> tuple[StudentPlan, Asked]:
 
 def _counted_with(found: Asked) -> dict[str, tuple[int, ...]]:
     from condistill.students.by_configs import shapes_of
-    from condistill.students.meta import inputs_of, on_meta
+    from condistill.students.likely import inputs_of
+    from condistill.students.meta import on_meta
 
     inputs = found.inputs
     return shapes_of(inputs_of(on_meta(found.cls, found.config)) if inputs is None else inputs)

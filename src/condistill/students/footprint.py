@@ -13,8 +13,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from condistill.students.meta import inputs_of, on_meta
-from condistill.students.passes import NO_PASS, meta_inputs, shapes_only
+from condistill.students.likely import inputs_of
+from condistill.students.meta import on_meta
+from condistill.students.passes import meta_inputs
+from condistill.students.shape_mode import NO_PASS, shapes_only
 from condistill.students.taps import TapPair
 
 

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 
-from condistill.students.passes import ValuesWhereKnown, shapes_only
+from condistill.students.shape_mode import ValuesWhereKnown, shapes_only
 from condistill.teacher.running import networks
 
 CPU = torch.device("cpu")
 _inside: list[Any] = []  # the networks, or their parts, that are running
+_last: list[Tensor] = []  # what was given to the one that ran last
 
 
 def hollow_pipeline(folder: str | Path) -> Any:
@@ -103,7 +104,7 @@ class _Hollow(ValuesWhereKnown):
         kwargs = dict(kwargs or {})
         to = str(kwargs.get("device"))
         if not _inside:
-            args, kwargs = tree_map_only(Tensor, _ones, (args, kwargs))
+            args, kwargs = tree_map_only(Tensor, _filled, (args, kwargs))
             return func(*args, **{**kwargs, "device": CPU} if to == "meta" else kwargs)
         name = str(func.overloadpacket)
         if name == "aten._local_scalar_dense" and args[0].is_meta:
@@ -113,8 +114,13 @@ class _Hollow(ValuesWhereKnown):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-def _ones(one: Tensor) -> Tensor:
-    return torch.ones((), dtype=one.dtype).expand(one.shape) if one.is_meta else one
+def _filled(one: Tensor) -> Tensor:
+    """What has no numbers outside of a network: a weight, which is ones, or what a hook kept of the inside of one."""
+    if not one.is_meta:
+        return one
+    if one.requires_grad or one.ndim < 3:
+        return torch.ones((), dtype=one.dtype).expand(one.shape)
+    return _numbers(one, _last)
 
 
 def _answer(run: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -123,13 +129,16 @@ def _answer(run: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> An
         output = run(*args, **kwargs)
     finally:
         _inside.pop()
-    return _made_up(output, args, kwargs)
+    given = [one for one in _tensors((args, dict(kwargs))) if not one.is_meta]
+    if not _inside:
+        _last[:] = given
+    return tree_map_only(Tensor, lambda one: _numbers(one, given) if one.is_meta else one, output)
 
 
 def _run_once(network: nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """What the network gives out, in shapes; it is run once for every kind of input."""
     question = _question(args, kwargs)
-    if question is None:
+    if question is None or any(one._forward_hooks for one in network.modules() if one is not network):
         return forward(network, *args, **kwargs)
     known = vars(network).setdefault("_shapes_known", {})
     if question in known:
@@ -155,14 +164,6 @@ def _question(args: Any, kwargs: Mapping[str, Any]) -> Any:
     return tuple(found)
 
 
-def _made_up(output: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    """The output with numbers in the place of those that are not there."""
-    if not any(one.is_meta for one in _tensors(output)):
-        return output
-    given = [one for one in _tensors((args, dict(kwargs))) if not one.is_meta]
-    return tree_map_only(Tensor, lambda one: _numbers(one, given) if one.is_meta else one, output)
-
-
 def _tensors(value: Any) -> list[Tensor]:
     return [one for one in tree_leaves(value) if isinstance(one, Tensor)]
 
@@ -178,15 +179,21 @@ def _numbers(like: Tensor, given: list[Tensor]) -> Tensor:
     rows = [one for one in given if one.ndim and len(one) == shape[0]]
     if not rows:
         return _drawn(shape[-1], given).to(like.dtype).expand(shape).clone()
-    masks = [one for one in rows if one.ndim == 2 and not one.is_floating_point() and bool((one <= 1).all())]
-    drawn = torch.stack([_drawn(shape[-1], [_row(one, masks, k) for one in rows]) for k in range(shape[0])])
+    whole = [one for one in rows if not one.is_floating_point()]
+    masks = [one for one in whole if one.ndim == 2 and bool((one <= 1).all())]
+    lengths = [one for one in whole if one.ndim == 1]
+    drawn = torch.stack([_drawn(shape[-1], [_row(one, masks, lengths, k) for one in rows]) for k in range(shape[0])])
     drawn = drawn[:, 0] if len(shape) == 1 else drawn.reshape(shape[0], *[1] * (len(shape) - 2), -1)
     return drawn.to(like.dtype).expand(shape).clone(memory_format=torch.contiguous_format)
 
 
-def _row(one: Tensor, masks: list[Tensor], k: int) -> Tensor:
+def _row(one: Tensor, masks: list[Tensor], lengths: list[Tensor], k: int) -> Tensor:
+    """Row k of what was given without its padding: what a mask hides, or what lies beyond a length."""
     mask = next((mask for mask in masks if mask.shape == one.shape[:2]), None)
-    return one[k] if mask is None else one[k][mask[k].bool()]
+    if mask is not None:
+        return one[k][mask[k].bool()]
+    ends = [int(each[k]) for each in lengths if one.ndim == 3 and 1 < int(each[k]) < one.shape[1]]  # 1 is a time
+    return one[k][: min(ends)] if ends else one[k]
 
 
 def _bytes(one: Tensor) -> bytes:

@@ -14,6 +14,10 @@ from condistill.students.plan import StudentPlan, TapPair
 
 MAX_DEPTH = 6
 PLANNED_TOKENS = 77  # length of the text in the passes of a plan that was made from a config alone
+NOT_RUN = "MACs are not counted: shapes alone do not suffice to run this class"
+NOT_ASKED = (
+    "MACs are not counted: no arguments were found on which this class runs by itself; give its pipeline's folder"
+)
 Macs = Mapping[str, Mapping[str, int]] | None
 
 
@@ -104,7 +108,7 @@ def inspect(plan: StudentPlan, *, inputs: Mapping[str, Any] | None = None, token
     kinds: dict[str, int] = {}
     for origin in plan.origins.values():
         kinds[origin.kind] = kinds.get(origin.kind, 0) + 1
-    notes = plan.notes if t_macs and s_macs else (*plan.notes, "MACs are not counted for this class without a pipeline")
+    notes = plan.notes if t_macs and s_macs else (*plan.notes, NOT_RUN if plan.inputs_given or inputs else NOT_ASKED)
     diff = _Diff(plan, teacher, student, t_macs or {}, s_macs or {})
     return Inspection(
         spec=plan.spec,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -98,19 +97,8 @@ def dit_inputs(config: Mapping[str, Any], latent: Sequence[int] | None = None, t
 
 
 Inputs = Callable[[Mapping[str, Any], Sequence[int] | None, int], dict[str, Any]]
-# classes whose arguments are known without a pipeline; others are counted by giving `inputs`
+# classes whose arguments are known exactly; those of others are found by asking: likely.py
 INPUTS: dict[str, Inputs] = {"UNet2DConditionModel": unet_inputs, "DiTTransformer2DModel": dit_inputs}
-
-
-def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: int = 77) -> dict[str, Any] | None:
-    """Arguments for one pass of the network, or None where its class is not known here."""
-    make = INPUTS.get(type(network).__name__)
-    config = clean(network.config)  # type: ignore[arg-type]
-    if make is None:
-        return None
-    with suppress(KeyError, TypeError, ValueError):
-        return make(config, latent, tokens)
-    return None
 
 
 def _zeros(*shape: int) -> Tensor:

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from condistill.errors import brief
-from condistill.students.meta import inputs_of
+from condistill.students.likely import inputs_of
+from condistill.students.shape_mode import NO_PASS, shapes_only
 
 # names of the operators that the papers' convention counts: convolutions and linear layers
 _CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
-# what a network that cannot be run on shapes alone raises
-NO_PASS = (
-    RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError,
-    NotImplementedError,
-)  # fmt: skip
 Shape = tuple[int, ...]
 # a student is planned, checked and counted by passes that are the same: 60 % of the time that making one took
 _KNOWN: dict[str, Pass | None] = {}
@@ -125,16 +116,6 @@ def _run_on_meta(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, tup
         return outputs_of(network, inputs)
 
 
-@contextmanager
-def shapes_only(mode: TorchDispatchMode | None = None) -> Iterator[None]:
-    """Inside, a network on the meta device runs on `meta_inputs`; `mode` may say more than `ValuesWhereKnown`."""
-    # attention as plain matrix products: the counter of operations does not know every fused kernel
-    plain, quiet = sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings()
-    with plain, quiet, patch.object(torch, "autocast", _Autocast), mode or ValuesWhereKnown():
-        warnings.simplefilter("ignore")
-        yield
-
-
 @torch.no_grad()
 def sources_of_items(network: nn.Module, inputs: Mapping[str, Any]) -> dict[str, str]:
     """Item of a module list -> the module whose output it reads first; "" where no module gave it out.
@@ -227,41 +208,4 @@ def _macs(counter: FlopCounterMode, root: str) -> dict[str, dict[str, int]]:
             "conv_linear": sum(count for operator, count in flops.items() if operator in _CONV_LINEAR) // 2,
             "total": sum(flops.values()) // 2,
         }
-    return found
-
-
-class _Autocast(torch.autocast):
-    """torch.autocast, which refuses tensors without memory: some networks switch it off around their rotary axes."""
-
-    def __init__(self, device_type: str, *args: Any, **kwargs: Any):
-        super().__init__("cpu" if device_type == "meta" else device_type, *args, **kwargs)
-
-
-class ValuesWhereKnown(TorchDispatchMode):
-    """Computes where all values are there, and goes on with shapes where some are not.
-
-    Counts that a network reads from its masks and positions are numbers then, while its activations have no values.
-    """
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-        with_values = [not one.is_meta for one in tensors]
-        name = str(func.overloadpacket)
-        if all(with_values) and str(kwargs.get("device")) == "meta":
-            if name == "aten._to_copy" and not args[0].is_floating_point():
-                kwargs["device"] = torch.device("cpu")
-        elif any(with_values) and not all(with_values):
-            if name.startswith("aten.index") and len(args) > 1 and isinstance(args[1], list | tuple):
-                args = (args[0], _positions(args[1]), *args[2:])
-            args, kwargs = tree_map_only(Tensor, lambda one: one.to("meta"), (args, kwargs))
-        return func(*args, **kwargs)
-
-
-def _positions(indices: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """The indices with every mask written as the positions that it selects."""
-    found: list[Tensor | None] = []
-    for one in indices:
-        is_mask = one is not None and one.dtype == torch.bool and not one.is_meta
-        found += list(one.nonzero(as_tuple=True)) if is_mask else [one]  # type: ignore[union-attr]
     return found

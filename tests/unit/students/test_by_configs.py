@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import diffusers
 import pytest
+import torch
 
 from condistill import Teacher
 from condistill.errors import UserError
-from condistill.students import count_macs
+from condistill.students import count_macs, inspect, make_plan
 from condistill.students.by_configs import recorded_by_configs, shapes_of
-from condistill.students.meta import clean
+from condistill.students.likely import inputs_of
+from condistill.students.meta import clean, on_meta
 from tests.tiny.case import PROMPTS
 from tests.tiny.catalogue import catalogue
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.conftest import cli as cli
+from tests.unit.students.networks import NETWORKS
 
 CASES = catalogue()
 # class labels, two text encoders, a video, a sound, a U-Net with an encoder of pictures and a mask
+NOT_ASKED = ("HunyuanDiT2DModel", "I2VGenXLUNet", "StableCascadeUNet", "Kandinsky3UNet")
 NAMES = ("dit", "flux", "wan", "stable-audio-3", "kandinsky22-inpaint")
 
 
@@ -64,3 +69,19 @@ def test_a_folder_that_cannot_be_recorded_is_one_clear_line(tmp_path: Path) -> N
     with pytest.raises(UserError, match="cannot be recorded by its configs alone: ") as caught:
         recorded_by_configs(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in NOT_ASKED])
+def test_a_network_that_stands_alone_says_what_it_takes(name: str) -> None:
+    config, real = NETWORKS[name]
+    found = inputs_of(on_meta(getattr(diffusers, name), config), tokens=5)
+    assert found is not None
+    for path, value in found.items():
+        if isinstance(value, torch.Tensor) and value.ndim > 2:
+            assert value.ndim == real[path].ndim and (value.shape[-1] == real[path].shape[-1] or value.ndim > 3)
+        assert path in real
+
+
+def test_a_network_that_no_arguments_were_found_for_says_so() -> None:
+    plan = make_plan(NETWORKS["HunyuanDiT2DModel"][0], diffusers.HunyuanDiT2DModel, "depth=0.5")
+    assert "give its pipeline's folder" in inspect(plan).notes[-1] and plan.taps

@@ -114,7 +114,8 @@ def test_macs_of_any_class_are_counted_with_recorded_inputs() -> None:
     assert found.macs == inspect(plan, inputs=NETWORKS[name][1]).macs
     assert found.macs["teacher"] == count_macs(type(teacher), teacher.config, inputs=NETWORKS[name][1])
     without = make_plan(teacher.config, type(teacher), "depth=0.5")
-    assert inspect(without).macs == {"teacher": None, "student": None}
+    asked = inspect(without).macs["teacher"]  # with what the class itself asks for: 77 tokens, not 5
+    assert asked and found.macs["teacher"] and asked["total"] > found.macs["teacher"]["total"]
     assert inspect(without, inputs=NETWORKS[name][1]).macs == found.macs
     # equal widths need no shape
     assert [(tap.teacher, tap.student) for tap in without.taps] == [(tap.teacher, tap.student) for tap in plan.taps]
