@@ -110,11 +110,14 @@ def test_a_unet_that_attends_to_itself_is_narrowed_there_as_well() -> None:
     assert list(config["cross_attention_dim"]) == list(config["block_out_channels"]) == [8, 16]
 
 
-def test_a_student_that_its_pipeline_cannot_call_is_refused() -> None:
-    """Self-attention guidance looks into the mid block before its first step."""
-    teacher = battery.recorded(CASES["sd-sag"])
-    assert teacher.student("b-base").plan is not None
-    with pytest.raises(UserError, match=r"SAGPipeline cannot call the student that b-small makes \(AttributeError"):
+@pytest.mark.parametrize(("name", "why"), [("sd-sag", "AttributeError"), ("sd-pag", "ValueError: Cannot find PAG")])
+def test_a_student_that_its_pipeline_cannot_call_is_refused(name: str, why: str) -> None:
+    """Both guidances, of which a recording leaves out the second, look into the mid block before the first step."""
+    teacher = battery.recorded(CASES[name])
+    student = teacher.student("b-base")
+    before = [type(one) for one in student.network.attn_processors.values()]  # type: ignore[union-attr, operator]
+    assert before == [type(one) for one in teacher.network.attn_processors.values()][: len(before)]  # type: ignore
+    with pytest.raises(UserError, match=rf"cannot call the student that b-small makes \({why}"):
         teacher.student("b-small")
 
 

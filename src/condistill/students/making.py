@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -18,8 +19,9 @@ from condistill.students.presets import check_spec
 from condistill.students.scoring import resolved
 from condistill.students.upstream import upstream_plans, with_parts
 from condistill.teacher.adapters import adapted, as_called
-from condistill.teacher.calibrate import calibrate
+from condistill.teacher.calibrate import EXCHANGING, calibrate
 from condistill.teacher.calling import precision_of
+from condistill.teacher.keys import parameters_of
 from condistill.teacher.precision import answer_as_asked
 from condistill.teacher.running import is_by_pipeline, networks
 
@@ -69,8 +71,13 @@ def _called(student: Teacher) -> Teacher:
         UserError: it does not.
     """
     if student.is_calibrated:
+        found = student.calibration
+        keys, left_out = found.keys[: 1 if found.runner.single else 2], _left_out(student)
         try:
-            student.calibration.runner.first(student.calibration.keys[: 1 if student.calibration.runner.single else 2])
+            found.runner.first(keys)
+            if left_out:  # which puts attention of its own into the network
+                copied = student.with_network(copy.deepcopy(student.network), plan=student.plan)
+                copied.calibration.runner.with_call(**left_out).first(keys)
         except Exception as error:
             if not is_by_pipeline(error):
                 raise
@@ -80,6 +87,15 @@ def _called(student: Teacher) -> Teacher:
                 "something that this cut takes away, so choose another"
             ) from error
     return student
+
+
+def _left_out(student: Teacher) -> dict[str, Any]:
+    """Guidance that recordings leave out, as the pipeline has it by itself."""
+    names = parameters_of(student.pipeline)
+    usual = {
+        name: names[name].default for name in EXCHANGING if name in names and name not in student.calibration.given
+    }
+    return {name: value for name, value in usual.items() if isinstance(value, int | float) and value > 0}
 
 
 def _why_not_narrower(teacher: Teacher, about: tuple[Any, Any, Any], init: str) -> UserError | None:
