@@ -69,17 +69,18 @@ class Storm:
     asked: float = 0.125
     counts: Counter[str] = field(default_factory=Counter)
 
-    def until_done(self, argv: Sequence[str], *, least: int = 0) -> None:
+    def until_done(self, argv: Sequence[str], *, least: int = 0, soon: float = 0.5) -> None:
         """Runs one command line, strikes it, and runs it again until it ends well.
 
         Args:
-            least: how often it is struck within half a second, before it can have ended well.
+            least: how often it is struck within `soon` seconds, before it can have ended well.
+            soon: less than the whole takes.
         """
         for strike in itertools.count():
             number = self.random.choice([signal.SIGTERM, signal.SIGUSR1])
             number = number if self.random.random() < self.asked else signal.SIGKILL
             # each time a little later, so that a machine that is too busy to get anywhere gets somewhere in the end
-            seconds = 0.5 if strike < least else self.longest * 1.1**strike
+            seconds = soon if strike < least else self.longest * 1.1**strike
             start = started_fresh if self.random.random() < self.fresh else started_by_fork
             code = struck(start(argv, self.log), self.random.uniform(0, seconds), number)
             if code == 0:
