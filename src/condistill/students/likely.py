@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from condistill.students.meta import INPUTS, clean
+from condistill.students.remembered import Remembered
 from condistill.students.shape_mode import NO_PASS, shapes_only
 
 SIDE, FRAMES = 64, 16  # of x_t where neither the caller nor the config says them
@@ -28,8 +29,7 @@ _LEFT_OUT = ("control", "residual", "mask", "kwargs", "cache", "_cond", "audio",
 
 
 # a plan asks again for teacher and student, to count, to plan and to show
-_KNOWN: dict[str, dict[str, Any] | None] = {}
-NUM_KNOWN = 16
+_KNOWN: Remembered[dict[str, Any] | None] = Remembered()
 
 
 class _Wants(Exception):
@@ -53,11 +53,7 @@ def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: i
     make, config = INPUTS.get(type(network).__name__), clean(network.config)  # type: ignore[arg-type]
     if make is None:
         question = repr((type(network), sorted(config.items(), key=str), latent, tokens))
-        while len(_KNOWN) >= NUM_KNOWN and question not in _KNOWN:
-            del _KNOWN[next(iter(_KNOWN))]
-        if question not in _KNOWN:
-            _KNOWN[question] = likely_inputs(network, latent, tokens)
-        return _KNOWN[question]
+        return _KNOWN.answer(question, lambda: likely_inputs(network, latent, tokens))
     with suppress(KeyError, TypeError, ValueError):
         return make(config, latent, tokens)
     return None

@@ -14,14 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from condistill.errors import brief
 from condistill.students.likely import inputs_of
+from condistill.students.remembered import Remembered
 from condistill.students.shape_mode import NO_PASS, shapes_only
 
 # names of the operators that the papers' convention counts: convolutions and linear layers
 _CONV_LINEAR = ("convolution", "_convolution", "addmm", "mm", "linear")
 Shape = tuple[int, ...]
 # a student is planned, checked and counted by passes that are the same: 60 % of the time that making one took
-_KNOWN: dict[str, Pass | None] = {}
-NUM_KNOWN = 16
+_KNOWN: Remembered[Pass | None] = Remembered()
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,7 @@ def one_pass(
     if inputs is None:
         return None
     question = _question(network, inputs)
-    if question not in _KNOWN:
-        while len(_KNOWN) >= NUM_KNOWN:
-            del _KNOWN[next(iter(_KNOWN))]
-        _KNOWN[question] = _new_pass(network, inputs)
-    return _KNOWN[question]
+    return _KNOWN.answer(question, lambda: _new_pass(network, inputs))
 
 
 def _new_pass(network: nn.Module, inputs: Mapping[str, Any]) -> Pass | None:

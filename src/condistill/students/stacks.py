@@ -13,6 +13,7 @@ from torch import nn
 
 from condistill.errors import UserError
 from condistill.students.meta import clean, on_meta, shapes
+from condistill.students.remembered import Remembered
 
 # no network has more blocks than this in one stack, so larger integers are widths and vocabularies
 MAX_BLOCKS = 256
@@ -50,8 +51,7 @@ class Stack:
 
 
 # several students of one teacher are planned one after the other, and a network is built for every field of its config
-_KNOWN: dict[tuple[type, str], tuple[Stack, ...]] = {}
-NUM_KNOWN = 16
+_KNOWN: Remembered[tuple[Stack, ...]] = Remembered()
 
 
 def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None = None) -> tuple[Stack, ...]:
@@ -70,11 +70,7 @@ def find_stacks(cls: type, config: Mapping[str, Any], network: nn.Module | None 
     network = network or on_meta(cls, config)
     own = clean(network.config)  # type: ignore[arg-type]
     question = (cls, repr(sorted(own.items())))
-    if question not in _KNOWN:
-        while len(_KNOWN) >= NUM_KNOWN:
-            del _KNOWN[next(iter(_KNOWN))]
-        _KNOWN[question] = _found(cls, own, network)
-    return _KNOWN[question]
+    return _KNOWN.answer(question, lambda: _found(cls, own, network))
 
 
 def _found(cls: type, own: Mapping[str, Any], network: nn.Module) -> tuple[Stack, ...]:
