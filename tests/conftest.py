@@ -43,6 +43,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names bytes by their argument: two workers must give a test one name, and bytes may hold the second they were
+    made in (gzip)."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips tests marked gpu where there is no accelerator."""
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]

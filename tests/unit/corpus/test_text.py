@@ -97,7 +97,7 @@ def test_rows_are_mapped_not_loaded(tmp_path: Path) -> None:
         ("c.jsonl", b"[" * 100_000, {}, "line 1 is no JSON"),
         ("c.csv", b"\xff\xfea\x00", {}, "not UTF-8: it is UTF-16"),
         ("c.txt", "a fox\nan owl\n".encode("utf-16-le"), {}, "not UTF-8: it is UTF-16"),
-        ("c.jsonl", gzip.compress(b"x"), {}, "it is compressed (gzip); unpack"),
+        ("c.jsonl", gzip.compress(b"x", mtime=0), {}, "it is compressed (gzip); unpack"),
         ("c.csv", b"prompt,prompt\na,b\n", {}, "2 columns 'prompt'; rename"),
         ("c.csv", b"", {}, "name one of: none"),
         ("c.csv", b"prompt\na\n", {"column": 3}, "column of a corpus must be text"),
