@@ -58,7 +58,7 @@ def generate(
         call: the pipeline's own arguments (num_inference_steps, guidance_scale, height ...).
         num_items: number of items; the keys are gone through again, with new seeds, until it is reached.
         batch: items sampled at once. More is faster; on most hardware it changes the last bits of an item.
-        dtype: of the stored latents.
+        dtype: of the stored latents; a shard with numbers beyond it is stored in float32, with a warning.
         shard_items: items per file.
         repair: check every shard's checksum first and make the damaged ones again.
         progress: show rate and time left; a file is appended the same as JSON lines.
@@ -154,13 +154,21 @@ def _fill(
         for plan in (missing[k] for k in processes.share(len(missing))):
             some = slice(plan.start, plan.stop)
             latents, bound = _shard(teacher, items[some], seeds[some], call, batch, bar)
-            kept = latents.to(dtype)
-            if not bool(torch.isfinite(kept).all()):
-                raise UserError(
-                    f"the teacher sampled latents of up to {float(latents.abs().max()):.3g}, more than "
-                    f"{cache.manifest.dtype} holds; keep D in float32: dtype='float32', in a recipe data.dtype=float32"
-                )
-            cache.write_shard(plan.number, kept, bound)
+            cache.write_shard(plan.number, _held(latents, dtype, plan.file), bound)
+
+
+def _held(latents: Tensor, dtype: torch.dtype, file: str) -> Tensor:
+    """The latents in `dtype`; in float32, with a warning, where it does not reach as far as they do."""
+    kept = latents.to(dtype)
+    if bool(torch.isfinite(kept).all()):
+        return kept
+    warnings.warn(
+        f"the teacher sampled latents of up to {float(latents.abs().max()):.3g}, more than {str(dtype)[6:]} holds; "
+        f"{file} is kept in float32, which takes twice the disk",
+        Remark,
+        stacklevel=3,
+    )
+    return latents.float()
 
 
 def _shard(

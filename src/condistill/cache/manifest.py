@@ -31,7 +31,7 @@ class Manifest:
         seed: that the items' seeds were drawn from.
         num_items, shard_items: items in all, and per file.
         latent_shape: of one x0.
-        dtype: of the stored latents.
+        dtype: of the stored latents, where it holds them.
         noise: the noise path and the scheduler's class.
         versions: of the libraries that made it.
         created: UTC time of the first start; put in by Cache.create.

@@ -148,7 +148,7 @@ class Cache:
 
         Args:
             number: of the shard.
-            latents: (n, *latent) in the manifest's dtype.
+            latents: (n, *latent) in the manifest's dtype, or in float32 where it does not hold them.
             bound: path -> (n, ...).
 
         Raises:
@@ -157,7 +157,8 @@ class Cache:
         folder = self._own_folder()
         plan, bound = self.plans[number], bound or {}
         wanted = (plan.stop - plan.start, *self.manifest.latent_shape)
-        if tuple(latents.shape) != wanted or str(latents.dtype) != f"torch.{self.manifest.dtype}":
+        dtypes = {f"torch.{self.manifest.dtype}", "torch.float32"}
+        if tuple(latents.shape) != wanted or str(latents.dtype) not in dtypes:
             got = f"{latents.dtype} {tuple(latents.shape)}"
             raise UserError(f"shard {number} takes {self.manifest.dtype} latents {wanted}, got {got}")
         for path, value in bound.items():
