@@ -157,10 +157,10 @@ class Cache:
         folder = self._own_folder()
         plan, bound = self.plans[number], bound or {}
         wanted = (plan.stop - plan.start, *self.manifest.latent_shape)
-        dtypes = {f"torch.{self.manifest.dtype}", "torch.float32"}
-        if tuple(latents.shape) != wanted or str(latents.dtype) not in dtypes:
+        dtypes = dict.fromkeys((self.manifest.dtype, "float32"))
+        if tuple(latents.shape) != wanted or str(latents.dtype).removeprefix("torch.") not in dtypes:
             got = f"{latents.dtype} {tuple(latents.shape)}"
-            raise UserError(f"shard {number} takes {self.manifest.dtype} latents {wanted}, got {got}")
+            raise UserError(f"shard {number} takes {' or '.join(dtypes)} latents {wanted}, got {got}")
         for path, value in bound.items():
             if not value.ndim or len(value) != wanted[0]:
                 raise UserError(f"shard {number} takes {wanted[0]} rows of {path}, got shape {tuple(value.shape)}")

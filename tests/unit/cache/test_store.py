@@ -117,12 +117,18 @@ def test_a_shard_that_binds_otherwise_is_refused(tmp_path: Path) -> None:
         Cache.open(tmp_path / "d").read(range(N))
 
 
-@pytest.mark.parametrize("latents", [LATENTS[:2], LATENTS[:3].float(), LATENTS[:3, :1]])
+@pytest.mark.parametrize("latents", [LATENTS[:2], LATENTS[:3].double(), LATENTS[:3].bfloat16(), LATENTS[:3, :1]])
 def test_a_shard_of_another_shape_is_refused(tmp_path: Path, latents: torch.Tensor) -> None:
     cache = made(tmp_path / "d", shards=())
-    with pytest.raises(UserError, match=r"shard 0 takes float16 latents \(3, 2, 3\), got"):
+    with pytest.raises(UserError, match=r"shard 0 takes float16 or float32 latents \(3, 2, 3\), got"):
         cache.write_shard(0, latents)
     assert len(cache.missing()) == 3
+
+
+def test_a_shard_may_be_in_float32_beside_others(tmp_path: Path) -> None:
+    made(tmp_path / "d", shards=(0, 1)).write_shard(2, LATENTS[6:].float() + 1e5, {"mask": MASKS[6:]})
+    x0 = Cache.open(tmp_path / "d").read([6, 0]).x0
+    assert torch.equal(x0, torch.stack([LATENTS[6].float() + 1e5, LATENTS[0].float()]))
 
 
 key = st.one_of(
