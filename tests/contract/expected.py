@@ -21,7 +21,7 @@ REFUSED: dict[str, str] = {
     "anyflow-far": "FlowMapEulerDiscreteScheduler",
     "amused-img2img": "AmusedScheduler",
     "amused-inpaint": "AmusedScheduler",
-    "sd-attend-and-excite": "could not be run",
+    "sd-attend-and-excite": "by gradients through its unet",
     "sd-paradigms": "did not call unet in a sampling loop",
     "unidiffuser": "no argument of UniDiffuserModel is the scheduler's sample",
     "own-ratio": "is no affine map of the scheduler's time",

@@ -54,7 +54,8 @@ def cut_depth(
     stacks = find_stacks(cls, config, teacher)
     known = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks) or "none"
     if cut.needs_unet:
-        raise UserError(f"this preset is for U-Nets, got {cls.__name__}; try depth=0.5, or keep= on a stack: {known}")
+        cuts = f"depth=0.5, or keep= on a stack: {known}" if stacks else "width=0.5, as it has no stack of blocks"
+        raise UserError(f"this preset is for the U-Nets of Stable Diffusion and SDXL, got {cls.__name__}; try {cuts}")
     if cut.chosen_by not in PICKS:
         raise UserError(f"blocks={cut.chosen_by} {NEEDS_CACHE}")
     kept = _kept(cls, teacher, stacks, cut)

@@ -21,9 +21,10 @@ from condistill.students.upstream import upstream_plans, with_parts
 from condistill.teacher.adapters import adapted, as_called
 from condistill.teacher.calibrate import EXCHANGING, calibrate
 from condistill.teacher.calling import precision_of
+from condistill.teacher.failing import is_by_pipeline
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.precision import answer_as_asked
-from condistill.teacher.running import is_by_pipeline, networks
+from condistill.teacher.running import networks
 
 if TYPE_CHECKING:
     from condistill.teacher import Teacher

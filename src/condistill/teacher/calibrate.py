@@ -21,6 +21,7 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.conditions import with_conditions
+from condistill.teacher.failing import NotRun, is_by_pipeline, not_run
 from condistill.teacher.held import with_held
 from condistill.teacher.joint import shape_of, with_beside
 from condistill.teacher.keys import PROMPTS, SIZES, parameters_of, switches
@@ -30,7 +31,7 @@ from condistill.teacher.oracle import Steps, process_of
 from condistill.teacher.padding import check_together, with_equal
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, NotRun, Runner, experts, is_by_pipeline, not_run, samplers, unheard
+from condistill.teacher.running import STEPS, Runner, experts, samplers, unheard
 from condistill.teacher.steps import calls_at, check_one_network, check_one_way
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
@@ -77,7 +78,7 @@ def calibrate(
         found, switched = _first_verified(runner, _with_third(runner, some))
     except Exception as error:
         if is_by_pipeline(error):
-            raise not_run(runner, error) from error
+            raise not_run(runner.pipeline, runner.component, error) from error
         raise
     return replace(
         found,
@@ -178,7 +179,7 @@ def _whole(runner: Runner, keys: Keys) -> Recording:
             raise
         except Exception as error:  # whatever a network raises
             errors.append(error)
-    raise not_run(runner, errors[-1])
+    raise not_run(runner.pipeline, runner.component, errors[-1])
 
 
 def _upstream(whole: Recording) -> tuple[str, ...]:

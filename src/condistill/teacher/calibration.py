@@ -134,7 +134,8 @@ class Calibration:
             lasts.append((self.beside, recording.beside.last if recording.beside else None))
         if any(last is None for _, last in lasts):
             raise UserError(
-                f"{type(self.runner.pipeline).__name__} took no step; num_inference_steps must be at least 1"
+                f"{type(self.runner.pipeline).__name__} took no step; num_inference_steps must be at least 1, and more "
+                "where a strength leaves out the first ones"
             )
         for view, last in lasts:
             if last is not None and not view.takes(last, n):

@@ -12,12 +12,12 @@ from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
 from condistill.teacher.calling import padded
+from condistill.teacher.failing import NotRun
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
 from condistill.teacher.noisy import same, stacked
 from condistill.teacher.null import null_condition, with_null_rows
 from condistill.teacher.padding import fixed, with_extras
-from condistill.teacher.running import NotRun
 
 Keys = tuple[Key, Key, Key]
 OFF = (1.0, 0.0)  # guidance scales that pipelines take for none

@@ -86,8 +86,8 @@ def load_for(
         call: the pipeline's own arguments.
         keys: some of those that will be encoded.
     """
+    from condistill.teacher.failing import NotRun
     from condistill.teacher.keys import examples_among
-    from condistill.teacher.running import NotRun
     from condistill.teacher.teacher import Teacher
 
     pipeline = load_pipeline(name, **kwargs)

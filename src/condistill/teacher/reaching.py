@@ -12,9 +12,10 @@ from torch import Tensor
 
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
+from condistill.teacher.failing import not_run
 from condistill.teacher.keys import SIZES, example_keys, fillings, small_sizes, switches, with_pictures
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import Runner, networks, not_run
+from condistill.teacher.running import Runner, networks
 from condistill.teacher.shadowing import shadowed
 
 LARGE = 2**14  # places of x_t: a picture of 1024 pixels a side has no more in the usual latent spaces
@@ -64,7 +65,7 @@ def reached(
                 if small_first and _num_positions(recording) > LARGE:
                     tried, more = _smaller(tried, keys, more)
                 return tried, keys, tuple(more)  # type: ignore[return-value]
-    raise not_run(runner, errors[0])
+    raise not_run(runner.pipeline, runner.component, errors[0])
 
 
 def not_called(runner: Runner) -> UserError:

@@ -9,8 +9,8 @@ from condistill.cache.values import is_plain
 from condistill.maths.randomise import Key
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.calibration import Calibration
+from condistill.teacher.failing import NotRun
 from condistill.teacher.keys import examples_among
-from condistill.teacher.running import NotRun
 
 
 def recalibrated(

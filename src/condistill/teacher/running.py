@@ -15,6 +15,7 @@ from condistill.errors import UserError
 from condistill.maths.draws import generator
 from condistill.maths.randomise import Key
 from condistill.teacher.blanks import filled_with
+from condistill.teacher.failing import BY_PIPELINE, is_by_pipeline
 from condistill.teacher.keys import key_arguments, parameters_of
 from condistill.teacher.precision import as_around
 from condistill.teacher.recording import EnoughRecorded, Mode, Recording, watched
@@ -67,21 +68,38 @@ class Runner:
         drawn = [generator(0, "calibrate", 0) for _ in keys] if alike else None
         return self.run(keys, mode="stop", skip=self.skip if skip is None else skip, generators=drawn)
 
-    def run(
-        self,
-        keys: Sequence[Key],
-        *,
-        mode: Mode,
-        skip: int = 0,
-        max_steps: int | None = None,
-        generators: list[torch.Generator] | None = None,
-        leave: bool = True,
-    ) -> Recording:
+    def run(self, keys: Sequence[Key], *, mode: Mode, skip: int = 0, **options: Any) -> Recording:
         """The recording of one run. Global random state is not touched.
 
         Args:
             keys: n of them; one where the pipeline takes one at a time.
-            mode, skip, max_steps, leave: see `recording.watched`.
+            mode, skip: see `recording.watched`.
+            options: see `_run`.
+        """
+        try:
+            return self._run(keys, mode=mode, skip=skip, **options)
+        except Exception as error:
+            is_answered = mode in ("zeros", "ones") or (mode == "stop" and skip > 0)
+            if self.blank is None or not is_answered or not is_by_pipeline(error):
+                raise
+        # the pipeline may look into its denoiser (hooks, attention maps), which then has to have run
+        return replace(self, blank=None)._run(keys, mode=mode, skip=skip, **options)
+
+    def _run(
+        self,
+        keys: Sequence[Key],
+        *,
+        mode: Mode,
+        skip: int,
+        max_steps: int | None = None,
+        generators: list[torch.Generator] | None = None,
+        leave: bool = True,
+    ) -> Recording:
+        """The recording of one run.
+
+        Args:
+            keys, mode, skip: see `run`.
+            max_steps, leave: see `recording.watched`.
             generators: one per key; drawn from a fixed seed if not given.
         """
         pipeline, parameters = self.pipeline, parameters_of(self.pipeline)
@@ -117,7 +135,7 @@ class Runner:
                         name = type(pipeline).__name__
                         raise UserError(f"{name} cannot read the keys ({error}); its folder may be damaged") from error
                     if not is_done:
-                        error.add_note(_BY_PIPELINE)
+                        error.add_note(BY_PIPELINE)
                         raise
         return recording
 
@@ -137,27 +155,6 @@ def _as_wanted(arguments: Mapping[str, Any], parameters: Mapping[str, Any], n: i
     lists = {name for name, annotation in said.items() if n and "list[str]" in annotation}
     made = {name: tuple(v) if name in tuples and isinstance(v, list) else v for name, v in arguments.items()}
     return {name: [v] * n if name in lists and isinstance(v, str) else v for name, v in made.items()}
-
-
-class NotRun(UserError):
-    """The pipeline cannot be recorded with the call at hand; with other arguments it may be."""
-
-
-_BY_PIPELINE = "raised by the pipeline itself, while condistill watched it"
-
-
-def is_by_pipeline(error: Exception) -> bool:
-    """Whether the pipeline raised it on its arguments, and nothing of ours did."""
-    return _BY_PIPELINE in getattr(error, "__notes__", ()) and not isinstance(error, UserError)
-
-
-def not_run(runner: Runner, error: Exception) -> NotRun:
-    """The error for a pipeline that raised `error` on example keys."""
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    return NotRun(
-        f"{type(runner.pipeline).__name__} could not be run with example keys ({reason}); pass what it needs "
-        "(size, pictures) with call="
-    )
 
 
 def parts_of(pipeline: Any) -> dict[str, Any]:

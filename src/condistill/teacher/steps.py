@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from condistill.errors import UserError
+from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.noisy import stacked
 from condistill.teacher.recording import Recording
@@ -33,10 +34,19 @@ def check_one_network(recording: Recording, runner: Runner) -> None:
         UserError: its pipeline switches something in it.
     """
     if recording.switched is not None:
+        shares = [f"{name} ({value:g})" for name, value in _shares(runner).items()]
+        which = f" (a share of the steps, perhaps: {', '.join(shares)})" if shares else ""
         raise UserError(
             f"{type(runner.pipeline).__name__} sets {recording.switched!r} of its {runner.component} another way at "
-            "some steps, so the network is no one function of x_t, t and condition; pass what leaves it as it is"
+            f"some steps, so the network is no one function of x_t, t and condition; pass with call= what leaves it as "
+            f"it is{which}"
         )
+
+
+def _shares(runner: Runner) -> dict[str, float]:
+    """Call arguments that are between 0 and 1 by themselves."""
+    usual = {name: one.default for name, one in parameters_of(runner.pipeline).items()}
+    return {name: value for name, value in usual.items() if isinstance(value, float) and 0.0 < value < 1.0}
 
 
 def check_one_way(recording: Recording, runner: Runner) -> None:

@@ -26,10 +26,11 @@ from condistill.teacher.calling import answered, call_arguments, precision_of, p
 from condistill.teacher.checking import check_call, check_sample, unknown_noise
 from condistill.teacher.condition import Condition, in_order
 from condistill.teacher.encoding import Encoder
+from condistill.teacher.failing import NotRun
 from condistill.teacher.identity import denoiser_name, pipeline_hash
 from condistill.teacher.keys import examples_among, recording_call
 from condistill.teacher.recalibrate import recalibrated
-from condistill.teacher.running import NotRun, exchanged, uncompiled
+from condistill.teacher.running import exchanged, uncompiled
 from condistill.teacher.sampling import Samples, sampled
 from condistill.teacher.saving import save_pipeline
 
@@ -98,8 +99,7 @@ class Teacher:
         Raises:
             UserError: no denoiser, an unconditional pipeline, or a finding that could not be verified.
         """
-        unknown = unknown_noise(pipeline)
-        pipeline = uncompiled(pipeline)
+        unknown, pipeline = unknown_noise(pipeline), uncompiled(pipeline)
         component = denoiser_name(pipeline, component)
         examples = examples_among(keys) if keys else None
         if keys and not examples:

@@ -152,7 +152,7 @@ def test_a_kept_list_is_kept_as_it_stands() -> None:
         (DiTTransformer2DModel, "keep=transformer_blocks:0,6", "there are 0 to 5"),
         (DiTTransformer2DModel, "keep=transformer_blocks:0,1,2,3,4,5", "cuts nothing"),
         (DiTTransformer2DModel, "depth=0.99", "cuts nothing"),
-        (DiTTransformer2DModel, "b-base", "this preset is for U-Nets"),
+        (DiTTransformer2DModel, "b-base", "this preset is for the U-Nets of Stable Diffusion"),
         (SD3Transformer2DModel, "keep=transformer_blocks:0,1,2", "keep other blocks"),
     ],
 )

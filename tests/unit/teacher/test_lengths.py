@@ -16,8 +16,9 @@ from condistill.maths import p_random
 from condistill.maths.draws import numbers
 from condistill.teacher.calibrate import calibrate
 from condistill.teacher.condition import Condition
+from condistill.teacher.failing import NotRun
 from condistill.teacher.leaves import Rows
-from condistill.teacher.running import NotRun, samplers
+from condistill.teacher.running import samplers
 from tests.tiny.audio_dits import ace_step, longcat_audio
 from tests.tiny.catalogue import catalogue
 
