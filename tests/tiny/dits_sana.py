@@ -78,7 +78,7 @@ CASES = (
         "sana-sprint-img2img",
         "few steps",
         partial(sana, "SanaSprintImg2ImgPipeline"),
-        partial(_call, "image", strength=1.0, intermediate_timesteps=None),
+        partial(_call, "image", strength=0.5, intermediate_timesteps=None),
     ),
     Case(
         "sana-controlnet",

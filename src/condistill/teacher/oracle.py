@@ -201,6 +201,8 @@ def _told(
     more: dict[str, Any] = {STEPS: count} if count and STEPS in names else {}
     if "output_type" in names:
         more["output_type"] = "latent"
+    if "strength" in names:
+        more["strength"] = 1.0  # from a picture that is given the loop does not start on the way to x0
     with shadowed(network, "forward", forward):
         try:
             recording = runner.with_call(**more).run(keys, mode="real")
