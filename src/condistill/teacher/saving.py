@@ -6,10 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+from condistill.errors import UserError
 from condistill.teacher.adapters import without_adapters
 from condistill.teacher.running import exchanged, networks
 
 _HALF = ("float16", "bfloat16")
+
+
+def check_savable(pipeline: Any) -> None:
+    """Nothing, where diffusers can save every network of the pipeline: said before a student is trained for it.
+
+    Raises:
+        UserError: it cannot; several ControlNets in one have no config, and for those of SD3 and Flux nothing else.
+    """
+    from diffusers import ModelMixin
+
+    for name, part in networks(pipeline).items():
+        cls = type(part)
+        is_model = getattr(cls, "save_pretrained", None) is ModelMixin.save_pretrained
+        if is_model and not hasattr(cls, "save_config"):
+            raise UserError(
+                f"diffusers cannot save the {name} of {type(pipeline).__name__} ({cls.__name__} has no config), nor "
+                "with it any student; give the pipeline a single one instead"
+            )
 
 
 def save_pipeline(pipeline: Any, folder: str | Path) -> None:
@@ -17,7 +36,11 @@ def save_pipeline(pipeline: Any, folder: str | Path) -> None:
 
     A fast tokenizer writes how it padded and cut last, which every call says anew; that is left out, or two runs with
     the same weights would differ by what their processes have encoded.
+
+    Raises:
+        UserError: diffusers cannot save one of its networks.
     """
+    check_savable(pipeline)
     for part in pipeline.components.values():
         backend = getattr(part, "backend_tokenizer", None)
         if backend is not None:

@@ -28,6 +28,7 @@ from condistill.maths.p_random import p_random as p_random_of
 from condistill.students.making import fit
 from condistill.students.meta import clean
 from condistill.teacher.cutting import report_cut
+from condistill.teacher.saving import check_savable
 from condistill.train.arm import Arm, arms_of, log_names
 from condistill.train.auto_p import measured
 from condistill.train.checkpointing import is_checkpointed
@@ -208,6 +209,7 @@ def _fit_students(teacher: Any, students: Sequence[Any], weights: LossWeights) -
         )
     check_task(weights, teacher)
     for student in students:
+        check_savable(student.pipeline)
         plan, network = student.plan, teacher.network
         if plan is not None:
             same = plan.cls is type(network) and plain(plan.teacher_config, named_value) == plain(
