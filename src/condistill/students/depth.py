@@ -143,6 +143,8 @@ def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> d
     kept: dict[Stack, tuple[int, ...] | int] = {}
     for name, blocks in cut.keep.items():
         stack = next((s for s in stacks if s.is_called(name)), None)
+        if not stacks:
+            raise UserError(f"keep={name}:... names no blocks of {cls.__name__}: {_no_stack(cls, teacher)}")
         if stack is None:
             raise unknown_name(f"stack of {cls.__name__}", name, [path for s in stacks for path in s.lists])
         items = len(teacher.get_submodule(stack.lists[0]))  # type: ignore[arg-type]
@@ -158,10 +160,13 @@ def _kept(cls: type, teacher: nn.Module, stacks: Sequence[Stack], cut: Cut) -> d
         kept |= {s: max(1, math.floor(s.length * cut.depth + 0.5)) for s in worth}
         if all(count == s.length for s, count in kept.items()):
             counts = ", ".join(f"{s.lists[0]} ({s.length})" for s in stacks)
-            none = "no list of two or more blocks"
-            said = f"{counts}; give a smaller depth" if counts else f"{none}; {transformer_ways(cls, teacher)}"
+            said = f"{counts}; give a smaller depth" if counts else _no_stack(cls, teacher)
             raise UserError(f"depth={cut.depth:g} cuts nothing from {cls.__name__}: {said}")
     return kept
+
+
+def _no_stack(cls: type, teacher: nn.Module) -> str:
+    return f"no list of two or more blocks; {transformer_ways(cls, teacher)}"
 
 
 def _first_that_fits(
@@ -287,7 +292,7 @@ def _taps(teacher: nn.Module, modules: Mapping[str, str], stacks: Sequence[Stack
         blocks = teacher.get_submodule(path)
         assert isinstance(blocks, nn.ModuleList)
         stay = [k for k in range(len(blocks)) if f"{path}.{k}" in modules.values()]
-        ends = [after - 1 for after in stay[1:]] + [len(blocks) - 1]
+        ends = [after - 1 for after in stay[1:]] + [len(blocks) - 1] * bool(stay)
         if _signature(blocks[-1]) != _signature(blocks[0]):
             ends = ends[:-1]  # a last block unlike the others need not give out what the others do
         for k in evenly(len(ends), min(len(ends), MAX_TAPS)) if ends else ():

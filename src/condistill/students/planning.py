@@ -89,8 +89,8 @@ def make_plan(
     passes = _passes(teacher, student, inputs, own_inputs, spec_text(spec))
     if network is not None:
         found = by_weight(found, plain_state(network), passes[0] if passes else None)
-    pairs = pairs or (block_pairs(student, modules, passes[1]) if passes else [])
-    seen = passes or _really_run(pairs, student if narrowed else None, inputs, own_inputs, network)
+    seen = passes or _really_run(pairs, modules, student if narrowed else None, inputs, own_inputs, network)
+    pairs = pairs or (block_pairs(student, modules, seen[1]) if seen else [])
     if seen:
         taps, left_out = tap_pairs(pairs, *seen, inputs)
     else:
@@ -152,6 +152,7 @@ def _at_random(student: nn.Module, network: nn.Module) -> nn.Module:
 
 def _really_run(
     pairs: Iterable[tuple[str, str]],
+    modules: Mapping[str, str],
     student: nn.Module | None,
     inputs: Inputs,
     own_inputs: Inputs,
@@ -174,7 +175,8 @@ def _really_run(
                 f"a {type(student).__name__} as narrow as this does not run ({type(error).__name__}: {brief(error)}); "
                 "give another width, or depth=0.5"
             ) from error
-    return Pass(outputs), Pass({path: outputs[source] for source, path in pairs if source in outputs})
+    same = [*((source, path) for path, source in modules.items()), *pairs]
+    return Pass(outputs), Pass({path: outputs[source] for source, path in same if source in outputs})
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from diffusers import (
     PixArtTransformer2DModel,
     SD3Transformer2DModel,
     UNet2DConditionModel,
+    WanAnimateTransformer3DModel,
     WanTransformer3DModel,
     WanVACETransformer3DModel,
 )
@@ -160,6 +161,25 @@ def test_a_cut_that_cannot_be_made_is_one_clear_line(cls: Any, spec: str, messag
     with pytest.raises(UserError) as caught:
         make_plan(NETWORKS[cls][0], cls, spec)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_network_without_lists_of_blocks_says_what_else_can_be_cut() -> None:
+    config = {**NETWORKS[SD3Transformer2DModel][0], "num_layers": 1}
+    for spec in ("keep=transformer_blocks:0", "depth=0.5"):
+        with pytest.raises(UserError, match=r"SD3Transformer2DModel: no list of two or more blocks; try width=0.5"):
+            make_plan(config, SD3Transformer2DModel, spec)
+
+
+def test_a_list_that_is_left_empty_is_not_compared() -> None:
+    sizes = {"4": 4, "8": 4, "16": 4}
+    config: dict[str, Any] = dict(
+        num_layers=2, inject_face_latents_blocks=2, in_channels=36, latent_channels=16, num_attention_heads=2,
+        attention_head_dim=12, text_dim=16, freq_dim=16, ffn_dim=32, image_dim=4, motion_encoder_channel_sizes=sizes,
+        motion_encoder_size=16, motion_style_dim=8, motion_dim=4, motion_encoder_dim=8, face_encoder_hidden_dim=8,
+        face_encoder_num_heads=2,
+    )  # fmt: skip
+    plan = make_plan(config, WanAnimateTransformer3DModel, "depth=0.5")
+    assert plan.config["num_layers"] == 1 and [tap.student for tap in plan.taps] == ["blocks.0"]
 
 
 def test_stacks_of_a_unet_are_found_too() -> None:

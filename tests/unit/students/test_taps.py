@@ -141,6 +141,10 @@ def test_a_network_that_shapes_cannot_run_is_measured_by_running_it() -> None:
     assert {(tap.teacher_channels, tap.student_channels) for tap in narrow.taps} == {(32, 16)}
     with torch.no_grad():
         assert build(narrow, teacher)(**inputs).sample.shape == teacher(**inputs).sample.shape
+    # without a stack to cut its only block is compared
+    single = Unshaped(**{**config, "num_layers": 1}).eval()
+    same = make_plan(single.config, Unshaped, "depth=1.0", inputs=inputs, network=single)
+    assert [(tap.teacher, tap.student) for tap in same.taps] == [("transformer_blocks.0", "transformer_blocks.0")]
 
 
 def test_a_student_that_does_not_run_is_one_clear_line() -> None:
