@@ -20,7 +20,7 @@ from torch import Tensor
 from condistill.errors import UserError
 from condistill.maths.randomise import Key
 from condistill.teacher.calibration import Calibration
-from condistill.teacher.conditions import with_conditions
+from condistill.teacher.conditions import NoKey, with_conditions, without_key
 from condistill.teacher.failing import NotRun, is_by_pipeline, not_run
 from condistill.teacher.held import with_held
 from condistill.teacher.joint import shape_of, with_beside
@@ -31,16 +31,12 @@ from condistill.teacher.oracle import Steps, process_of
 from condistill.teacher.padding import check_together, with_equal
 from condistill.teacher.reaching import not_called, reached, two
 from condistill.teacher.recording import Recording
-from condistill.teacher.running import STEPS, Runner, experts, samplers, unheard
+from condistill.teacher.running import STEPS, Runner, experts, networks, samplers, unheard
 from condistill.teacher.steps import calls_at, check_one_network, check_one_way
 
 NUM_STEPS, WATCHED_STEPS, RANGE_STEPS = 12, 12, 50
 EXCHANGING = ("pag_scale", "sag_scale")  # guidance that exchanges the denoiser's attention while it runs
 Keys = tuple[Key, Key, Key]
-
-
-class NoKey(UserError):
-    """Nothing that the denoiser is given depends on the key."""
 
 
 @unheard()
@@ -63,7 +59,8 @@ def calibrate(
         UserError: something could not be established; the message says what and what to pass.
     """
     runner = Runner(pipeline, component, {**_few_steps(pipeline, component), **call}, upstream=None)
-    runner.network.eval()
+    for part in networks(pipeline).values():
+        part.eval()  # dropout in what reads the texts makes two readings of one key differ
     given = [tuple(keys)] if keys else None
     try:
         runner, some, filled = reached(runner, given, small_first=small_first)
@@ -204,10 +201,7 @@ def _conditional(runner: Runner, whole: Recording, keys: Keys) -> Runner:
         before, after = a.leaves(skip), b.leaves(skip)
         if set(before) != set(after) or any(not same(value, after[path]) for path, value in before.items()):
             return replace(runner, skip=skip)
-    raise NoKey(
-        f"no argument of {type(runner.network).__name__} depends on the key; random conditioning needs a conditional "
-        "pipeline"
-    )
+    raise NoKey(without_key(runner))
 
 
 def _structure(runner: Runner, whole: Recording, keys: Keys) -> Calibration:

@@ -18,9 +18,23 @@ from condistill.teacher.leaves import Leaves, Rows, num_rows, rows_of
 from condistill.teacher.noisy import same, stacked
 from condistill.teacher.null import null_condition, with_null_rows
 from condistill.teacher.padding import fixed, with_extras
+from condistill.teacher.running import Runner
 
 Keys = tuple[Key, Key, Key]
 OFF = (1.0, 0.0)  # guidance scales that pipelines take for none
+
+
+class NoKey(UserError):
+    """Nothing that the denoiser is given depends on the key."""
+
+
+def without_key(runner: Runner) -> str:
+    """The message of `NoKey`; a call may cut its texts before one differs from another."""
+    said = f"no argument of {type(runner.network).__name__} depends on the key; "
+    cuts = [f"{name}={n}" for name, n in runner.call.items() if name.endswith("_length") and isinstance(n, int)]
+    if cuts:
+        return f"{said}where {' or '.join(cuts)} cuts the texts before they differ, give more with call="
+    return f"{said}random conditioning needs a conditional pipeline"
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ def _key_paths(found: Calibration, runs: _Runs, blocks: int) -> dict[str, Rows]:
             raise UserError(f"argument {path!r} of {name} depends on the key but has no row per item; not supported")
         paths[path], candidates[path] = rows, _changed_blocks(value, other, rows, runs.n, path, name)
     if not paths:
-        raise UserError(f"no argument of {name} depends on the key; random conditioning needs a conditional pipeline")
+        raise NoKey(without_key(found.runner))
     # one block for all: of a mask also the null rows may follow the length of the key
     votes = [block for path, some in candidates.items() if paths[path].blocks == blocks for block in some]
     usual = max(dict.fromkeys(votes), key=votes.count, default=0)
@@ -200,12 +214,18 @@ def _rest_rows(found: Calibration, runs: _Runs, path: str, blocks: int) -> Rows 
     if not found.runner.single:
         return rows_of(value, runs.alone.get(path), blocks)
     # of a sequence (positions along each axis) either all parts have rows or none, though one be as short as a row
-    stem, _, last = path.rpartition(".")
-    parts = [one for p, one in runs.pair.items() if last.isdigit() and p.rpartition(".")[0] == stem] or [value]
+    stem = _stem(path)
+    parts = [one for p, one in runs.pair.items() if stem != path and _stem(p) == stem] or [value]
     expected = found.rows_per_item(path)
     rows = [_single_rows(one, blocks) if isinstance(one, Tensor) and one.ndim else None for one in parts]
     is_rows = isinstance(value, Tensor) and all(one is not None and one.per_item == expected for one in rows)
     return _single_rows(value, blocks) if is_rows else None
+
+
+def _stem(path: str) -> str:
+    """The path of the outermost sequence that a leaf is in: "rope" of "rope.0.1"."""
+    stem, _, last = path.rpartition(".")
+    return _stem(stem) if last.isdigit() else path
 
 
 def _without_guidance(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -12,11 +13,13 @@ from PIL import Image
 
 from condistill import Teacher, UserError
 from condistill.cache.values import is_plain, plain, restored
+from condistill.teacher.conditions import _rest_rows, without_key
 from condistill.teacher.keys import examples_among, key_names
-from condistill.teacher.leaves import flatten, lists_by_item, rebuild, rows_of
+from condistill.teacher.leaves import Rows, flatten, lists_by_item, rebuild, rows_of
 from condistill.teacher.noisy import check_given, find_noisy
 from condistill.teacher.parts import Parts
 from condistill.teacher.recording import Watch
+from condistill.teacher.running import Runner
 from condistill.teacher.timing import time_maps
 from tests import tiny
 from tests.tiny.videos import wan
@@ -242,6 +245,33 @@ def test_a_long_video_is_calibrated_short_until_a_call_says_its_size() -> None:
     assert called.with_call({"height": 16, "width": 32, "num_frames": 5}) is called
     # what a call leaves unsaid is the pipeline's own
     assert teacher.with_call({"height": 16, "width": 16}).latent_shape == (16, 21, 2, 2)
+
+
+def test_a_text_encoder_that_was_left_in_training_reads_a_key_the_same_every_time() -> None:
+    pipeline = tiny.sd()
+    pipeline.text_encoder.train()
+    for part in pipeline.text_encoder.modules():
+        if hasattr(part, "dropout"):
+            part.dropout = 0.5
+    teacher = Teacher.from_pipeline(pipeline)
+    fresh = Teacher(pipeline, "unet", teacher.calibration)
+    whole, alone = teacher.encode(["a red fox", "two ships"]), fresh.encode(["two ships"])
+    torch.testing.assert_close(whole.leaves["encoder_hidden_states"][1:], alone.leaves["encoder_hidden_states"])
+
+
+def test_texts_that_are_cut_before_they_differ_are_a_reason() -> None:
+    runner = Runner(tiny.dit(), "transformer", {"max_sequence_length": 16, "height": 8})
+    assert "where max_sequence_length=16 cuts the texts before they differ, give more" in without_key(runner)
+    assert "needs a conditional pipeline" in without_key(runner.with_call(max_sequence_length=None))
+
+
+def test_parts_of_a_nested_sequence_have_rows_together_or_not_at_all() -> None:
+    # rotary tables of two frames, and the positions in them: two rows are no guidance's two blocks there
+    tables = {"rope.0.0.0": torch.randn(2, 4), "rope.0.0.1": torch.randn(2, 4), "rope.1.0": torch.zeros(1, 8)}
+    leaves = {**tables, "size": torch.zeros(2, 6)}
+    found = SimpleNamespace(runner=SimpleNamespace(single=True), rows_per_item=lambda path: 1)
+    rows = {path: _rest_rows(found, SimpleNamespace(pair=leaves), path, 2) for path in leaves}  # type: ignore[arg-type]
+    assert rows.pop("size") == Rows(blocks=2) and set(rows.values()) == {None}
 
 
 @pytest.mark.parametrize("component", [None, "unet"])
