@@ -136,7 +136,8 @@ def _first_verified(runner: Runner, keys: Keys) -> tuple[Calibration, dict[str, 
             try:
                 return _calibrated(replace(runner.with_call(**switched), single=single), keys), switched
             except UserError as error:
-                reason = error if isinstance(reason, NoKey) else reason
+                is_vague = isinstance(reason, NoKey) or (isinstance(reason, NotRun) and not isinstance(error, NotRun))
+                reason = error if is_vague else reason
             except Exception:  # then the reason is the one that two keys gave
                 continue
     raise reason

@@ -20,6 +20,7 @@ from condistill.teacher.calibration import Calibration, OtherSize
 from condistill.teacher.keys import parameters_of, recording_call
 from condistill.teacher.padding import with_extras
 from condistill.teacher.recording import Recording
+from condistill.teacher.steps import check_end
 
 if TYPE_CHECKING:
     from condistill.teacher.teacher import Teacher
@@ -103,7 +104,7 @@ def sample_once(
         output: "latent" skips decoding.
 
     Raises:
-        UserError: the pipeline took no step, or does not take the call.
+        UserError: the pipeline took no step, left noise in what it samples, or does not take the call.
     """
     found = teacher.calibration
     if found.runner.single and len(keys) > 1:
@@ -132,6 +133,8 @@ def sample_once(
         # some pipelines take several keys, but not together with one picture
         each = [sample_once(teacher, [k], [s], call=call, output=output) for k, s in zip(keys, seeds, strict=True)]
         return joined(each)
+    if output == "latent" and found.observed is None:
+        check_end(recording, runner, teacher.noise_path)
     images = _decoded(recording.result) if output != "latent" else None
     latents = found.x0(recording, len(keys)).float().cpu()
     keeps_all = bool(found.placeholders) or not is_plain(given)

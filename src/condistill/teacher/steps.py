@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from condistill.errors import UserError
+from condistill.maths.noise_path import NoisePath
 from condistill.teacher.keys import parameters_of
 from condistill.teacher.leaves import Leaves
 from condistill.teacher.noisy import stacked
 from condistill.teacher.recording import Recording
 from condistill.teacher.running import Runner
+
+# u of a time at which a sample may be left: some loops leave out a last step at time 0 or 1 of 1,000
+NO_NOISE = 0.01
 
 
 def calls_at(whole: Recording, skip: int, lists: frozenset[str], x_path: str) -> tuple[list[Leaves], list[float]]:
@@ -40,6 +46,26 @@ def check_one_network(recording: Recording, runner: Runner) -> None:
             f"{type(runner.pipeline).__name__} sets {recording.switched!r} of its {runner.component} another way at "
             f"some steps, so the network is no one function of x_t, t and condition; pass with call= what leaves it as "
             f"it is{which}"
+        )
+
+
+def check_end(recording: Recording, runner: Runner, path: NoisePath) -> None:
+    """Nothing, if the loop went on to where its scheduler has no noise left.
+
+    Raises:
+        UserError: it left out its last steps, as a pipeline does that hands over to a second one.
+    """
+    sampler = recording.stepped[-1] if recording.stepped else None
+    times = [float(time) for time in getattr(sampler, "timesteps", ())]
+    if not recording.times or recording.times[-1] not in times:
+        return
+    left = times[len(times) - times[::-1].index(recording.times[-1]) :]
+    if left and float(path.u(torch.tensor(left[:1]))) > NO_NOISE:
+        given = [f"{name}={v:g}" for name, v in runner.call.items() if isinstance(v, float) and 0.0 < v < 1.0]
+        raise UserError(
+            f"{type(runner.pipeline).__name__} ended at time {recording.times[-1]:g}, {len(left)} before the last of "
+            f"its {len(times)}, so what it sampled has noise left and is no x_0; pass with call= what lets it go on"
+            + (f" (not {', '.join(given)})" if given else "")
         )
 
 

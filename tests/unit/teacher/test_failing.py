@@ -37,3 +37,11 @@ def test_a_strength_that_leaves_no_step_is_named() -> None:
     call = {**case.call(), "strength": 0.1, "num_inference_steps": 3}
     with pytest.raises(UserError, match=r"took no step.*strength"):
         battery.recorded(case).sample([case.keys[0]], call=call, output="latent")
+
+
+def test_what_has_noise_left_is_no_x0() -> None:
+    case = catalogue()["sdxl"]
+    teacher, call = battery.recorded(case), {**case.call(), "num_inference_steps": 4}
+    assert len(teacher.sample([case.keys[0]], call=call, output="latent").latents) == 1
+    with pytest.raises(UserError, match=r"ended at time .*2 before the last of its 4.*not denoising_end=0.5"):
+        teacher.sample([case.keys[0]], call={**call, "denoising_end": 0.5}, output="latent")
