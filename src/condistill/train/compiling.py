@@ -8,14 +8,17 @@ students know nothing of it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from condistill import processes
+from condistill.distill.attention import CompiledAttention
 from condistill.distill.step import bare
 from condistill.errors import UserError
 from condistill.train.arm import Arm
@@ -45,7 +48,8 @@ class Compiled:
         # what torch remarks on diffusers' code is no news to who trains
         warnings.filterwarnings("ignore", module=r"torch\._dynamo\.|torch\._inductor\.")
         self._blocks = [
-            (block, torch.compile(block.forward, dynamic=False)) for block in blocks(network, taps).values()
+            (block, _with_attention(torch.compile(block.forward, dynamic=False)))
+            for block in blocks(network, taps).values()
         ]
 
     @contextlib.contextmanager
@@ -69,6 +73,17 @@ class Compiled:
                 vars(block).pop("forward", None)
                 if own is not None:
                     block.forward = own
+
+
+def _with_attention(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The compiled forward, its attention computed as suits compiled code, also where a checkpoint runs it again."""
+
+    @functools.wraps(forward)
+    def called(*args: Any, **named: Any) -> Any:
+        with CompiledAttention():
+            return forward(*args, **named)
+
+    return called
 
 
 def compiled_of(network: nn.Module, arms: Sequence[Arm]) -> list[Compiled]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from condistill.distill.attention import exact_attention
+from condistill.distill.attention import FEW_KEYS, CompiledAttention, Float32Attention, exact_attention
 
 X_T = torch.zeros(2, 4, 8, 8)
 
@@ -50,6 +50,41 @@ def test_both_precisions_give_one_answer_and_one_gradient(mask: torch.Tensor | N
         found.append([answer.detach(), *(one.grad for one in (q, k, v))])
     for a, b in zip(*found, strict=True):
         assert float((a.float() - b.float()).abs().max()) <= 0.02 * float(b.float().abs().max())  # type: ignore
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_by_products"),
+    [
+        ({}, True),
+        ({"scale": 0.3}, True),
+        ({"dtype": torch.float32}, False),
+        ({"num_keys": FEW_KEYS + 1}, False),
+        ({"attn_mask": torch.zeros(16, 8)}, False),
+        ({"is_causal": True}, False),
+        ({"heads": 2, "enable_gqa": True}, False),
+    ],
+)
+def test_compiled_code_takes_products_where_the_keys_are_few(changes: dict, is_by_products: bool) -> None:
+    """One answer and one gradient in bfloat16, eight bits: within 2 % of the largest."""
+    told = {"num_keys": 8, "dtype": torch.bfloat16, "heads": 4, **changes}
+    dtype, heads, n = (told.pop(name) for name in ("dtype", "heads", "num_keys"))
+    drawn, code = torch.Generator().manual_seed(0), []
+    shapes = ((2, 4, 16, 8), (2, heads, n, 8), (2, heads, n, 8))
+    given = [torch.randn(shape, generator=drawn).to(dtype).requires_grad_(True) for shape in shapes]
+
+    def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return scaled_dot_product_attention(q, k, value=v, **told)
+
+    torch.compiler.reset()
+    compiled = torch.compile(attention, backend=lambda graph, _: code.append(graph.code) or graph.forward)
+    with Float32Attention(), CompiledAttention():
+        found = compiled(*given)
+    with Float32Attention():
+        want = attention(*given)
+    assert ("scaled_dot_product_attention" not in code[0]) == is_by_products
+    grads = [torch.autograd.grad(one.float().square().sum(), given) for one in (found, want)]
+    for a, b in zip((found, *grads[0]), (want, *grads[1]), strict=True):
+        assert (a - b).detach().float().abs().max() <= 0.02 * b.detach().float().abs().max()
 
 
 def test_bfloat16_trains_like_float32() -> None:
