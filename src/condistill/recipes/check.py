@@ -13,11 +13,12 @@ from condistill.recipes.paths import files_of
 from condistill.recipes.schema import Recipe
 
 
-def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
+def check(recipe: Recipe, *, allow_missing_files: bool = False, allow_component: bool = False) -> list[str]:
     """The local files that the recipe needs and that are not there; empty unless they may be missing.
 
     Args:
         allow_missing_files: for shipped recipes, whose prompt lists are the user's to provide.
+        allow_component: whether the teacher may be the config of a denoiser without its pipeline, which can be counted.
 
     Raises:
         UserError: an unknown p(t), preset, metric or protocol (with the nearest name), a file that is not there, a
@@ -28,7 +29,7 @@ def check(recipe: Recipe, *, allow_missing_files: bool = False) -> list[str]:
         raise UserError(f"no such file: {missing[0]} (named in the recipe)")
     for call in (recipe.data.call, recipe.evaluate.call if recipe.evaluate else {}):
         missing += _check_pictures(call, allow_missing=allow_missing_files)
-    missing += _check_teacher(recipe, allow_missing=allow_missing_files)
+    missing += _check_teacher(recipe, allow_missing=allow_missing_files, allow_component=allow_component)
     for arm in arms(recipe):
         where = "" if arm.name == recipe.name else f"compare.{arm.name}: "
         _check_arm(arm.recipe, where)
@@ -63,14 +64,15 @@ def _files(recipe: Recipe) -> list[Path]:
     return list(dict.fromkeys(path for spec in _specs(recipe) for path in files_of(spec)))
 
 
-def _check_teacher(recipe: Recipe, *, allow_missing: bool) -> list[str]:
+def _check_teacher(recipe: Recipe, *, allow_missing: bool, allow_component: bool) -> list[str]:
     """The folder of the teacher, if it is not there and may be missing."""
-    from condistill.teacher.loading import resolve
+    from condistill.teacher.loading import is_component, resolve
 
     folder = Path(recipe.teacher.load)
     if allow_missing and folder.is_absolute() and not folder.exists():
         return [_shown(folder)]
-    resolve(recipe.teacher.load)
+    if not (allow_component and is_component(folder)):
+        resolve(recipe.teacher.load)
     return []
 
 

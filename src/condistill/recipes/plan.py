@@ -25,15 +25,15 @@ def plan_recipe(
     """What the recipe takes: measured on this machine, or by operations on a GPU that is named.
 
     A teacher that is only a hub id is not fetched: it is counted by its config, on the named GPU or the usual one. One
-    whose folder has no weights is counted so too.
+    whose folder has no weights is counted so too, and so is a denoiser's folder or config.json without its pipeline.
 
     Raises:
         UserError: no such teacher, GPU or config, or the student's spec does not fit.
     """
     from condistill.recipes.run import load_teacher
-    from condistill.teacher.loading import has_weights, resolve
+    from condistill.teacher.loading import has_weights, is_component, resolve
 
-    where = resolve(recipe.teacher.load)
+    where = None if is_component(recipe.teacher.load) else resolve(recipe.teacher.load)
     if not isinstance(where, Path) or not has_weights(where):
         sizes, device = sizes_by_config(recipe), gpu(gpu_name or DEFAULT_GPU)
         work = work_of(recipe, default_steps=sizes.own_steps)

@@ -113,7 +113,8 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
         UserError: no config to be had, or one whose passes cannot be counted without its pipeline.
     """
     from condistill.students import count_parameters
-    from condistill.students.likely import inputs_of
+    from condistill.students.by_configs import shapes_of
+    from condistill.students.likely import found_for
     from condistill.students.meta import on_meta
     from condistill.students.shipped import config_of_hub_id
 
@@ -121,15 +122,18 @@ def sizes_by_config(recipe: Recipe) -> Sizes:
     if (Path(name) / "model_index.json").is_file():
         return _sizes_by_folder(recipe)
     cls, config = teacher_config(config_of_hub_id(name) or name)
-    inputs = inputs_of(on_meta(cls, config))
-    if inputs is None:
+    found = found_for(on_meta(cls, config))
+    if found.inputs is None:
         raise UserError(
-            f"no arguments were found on which {cls.__name__} runs by itself; give teacher.load a folder with its "
-            "pipeline's configs"
+            f"no arguments were found on which {cls.__name__} runs by itself ({found.why}); give teacher.load a folder "
+            "with its pipeline's configs"
         )
-    latent = next(iter(inputs.values()))
-    note = "text encoders and VAE are not counted: the pipeline's folder is not here"
-    return _sizes(recipe, cls, config, None, latent.numel(), count_parameters(cls, config), None, (note,), {})
+    first, shape = next(iter(shapes_of(found.inputs).items()))
+    notes = (
+        "text encoders and VAE are not counted: the pipeline's folder is not here",
+        f"counted for {first} {' x '.join(map(str, shape))}, whatever size data.call says",
+    )
+    return _sizes(recipe, cls, config, None, math.prod(shape), count_parameters(cls, config), None, notes, {})
 
 
 def _sizes_by_folder(recipe: Recipe) -> Sizes:

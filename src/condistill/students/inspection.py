@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from condistill.students.costs import macs_by_module
+from condistill.students.likely import found_for
 from condistill.students.meta import on_meta, shapes
 from condistill.students.plan import StudentPlan, TapPair
 
@@ -16,7 +17,7 @@ MAX_DEPTH = 6
 PLANNED_TOKENS = 77  # length of the text in the passes of a plan that was made from a config alone
 NOT_RUN = "MACs are not counted: shapes alone do not suffice to run this class"
 NOT_ASKED = (
-    "MACs are not counted: no arguments were found on which this class runs by itself; give its pipeline's folder"
+    "MACs are not counted: no arguments were found on which this class runs by itself ({}); give its pipeline's folder"
 )
 Macs = Mapping[str, Mapping[str, int]] | None
 
@@ -108,7 +109,7 @@ def inspect(plan: StudentPlan, *, inputs: Mapping[str, Any] | None = None, token
     kinds: dict[str, int] = {}
     for origin in plan.origins.values():
         kinds[origin.kind] = kinds.get(origin.kind, 0) + 1
-    notes = plan.notes if t_macs and s_macs else (*plan.notes, NOT_RUN if plan.inputs_given or inputs else NOT_ASKED)
+    notes = plan.notes if t_macs and s_macs else (*plan.notes, _why_not(teacher, student, plan.inputs_given or inputs))
     diff = _Diff(plan, teacher, student, t_macs or {}, s_macs or {})
     return Inspection(
         spec=plan.spec,
@@ -131,6 +132,12 @@ def _counted(
         return plan.passes[0].macs, plan.passes[1].macs
     found = [macs_by_module(network, inputs=inputs, tokens=tokens) for network in (teacher, student)]
     return found[0], found[1]
+
+
+def _why_not(teacher: nn.Module, student: nn.Module, given: Any) -> str:
+    """Why MACs are not counted."""
+    why = "" if given else found_for(teacher).why or found_for(student).why
+    return NOT_ASKED.format(why) if why else NOT_RUN
 
 
 def _parameters(network: nn.Module) -> int:

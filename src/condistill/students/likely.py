@@ -1,214 +1,258 @@
 """Arguments for one pass of a network that stands alone: found by asking it, on shapes, what it takes.
 
-x_t is tried in the layouts that networks take; the name of every other argument says what it is. Widths are asked for:
-an argument is given with a width that nothing else has, and the first layer that it comes to says which one it takes.
+x_t is tried in the layouts that networks take, every other argument in the forms that its name allows (`forms.py`).
+From where a try stops, the change of one form that brings the network further is kept. What is found is checked: what
+comes out has the shape of x_t, and every layer takes part, as in the pipelines of the tests.
 """
 
 from __future__ import annotations
 
 import inspect
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from inspect import Parameter
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from condistill.students.asking import MARK, Outcome, Widths, tried, watched
+from condistill.students.forms import OMITTED, Asked, forms, kind, x_t
 from condistill.students.meta import INPUTS, clean
 from condistill.students.remembered import Remembered
-from condistill.students.shape_mode import NO_PASS, shapes_only
+from condistill.students.room import CHANNELS, TOKENS, Room, channels, layouts, room_of
 
-SIDE, FRAMES = 64, 16  # of x_t where neither the caller nor the config says them
-MARK = 100_003  # widths from here on are nobody's
-MANY = 200  # tries, of which most end at the first layer
-_TEXT = ("hidden_states", "text", "cap_feats", "embed", "projection", "pooled", "clip")
-_POOLED = ("pooled", "projection", "embeds", "embedding", "global")
-_LEFT_OUT = ("control", "residual", "mask", "kwargs", "cache", "_cond", "audio", "siglip", "rotary", "history", "clean")
-
-
-# a plan asks again for teacher and student, to count, to plan and to show
-_KNOWN: Remembered[dict[str, Any] | None] = Remembered()
-
-
-class _Wants(Exception):
-    """A layer was given `mark` and takes `width`."""
-
-    def __init__(self, mark: int, width: int):
-        self.mark, self.width = mark, width
+TRIES = 150  # for one layout of x_t; most end at the first layer
+FEW = 4  # forms that are tried of an argument that does not stand where it stopped
+OPERATIONS = 25_000  # of all tries: some ten seconds
+MORE = 40  # tries of what else may be given, each a whole pass
+SMALL = {"frames": 2, "height": 16, "width": 24}  # of the passes in which it is asked: no two alike
 
 
 @dataclass(frozen=True)
-class _Room:
-    """The size of x_t: of a picture (h, w), with frames of a video."""
+class Found:
+    """What a network that stands alone was found to take.
 
-    frames: int
-    height: int
-    width: int
+    Attributes:
+        inputs: arguments for one pass at batch 1; None where none were found.
+        why: why there are none.
+    """
+
+    inputs: dict[str, Any] | None
+    why: str = ""
 
 
-def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: int = 77) -> dict[str, Any] | None:
+# a plan asks again for teacher and student, to count, to plan and to show
+_KNOWN: Remembered[Found] = Remembered()
+
+
+def inputs_of(network: nn.Module, latent: Sequence[int] | None = None, tokens: int = TOKENS) -> dict[str, Any] | None:
     """Arguments for one pass of a network on the meta device that stands alone; None where none were found."""
-    make, config = INPUTS.get(type(network).__name__), clean(network.config)  # type: ignore[arg-type]
+    return found_for(network, latent, tokens).inputs
+
+
+def found_for(network: nn.Module, latent: Sequence[int] | None = None, tokens: int = TOKENS) -> Found:
+    """Arguments for one pass of a network on the meta device that stands alone, or why there are none.
+
+    Args:
+        latent: (height, width) of x_t; the config's sample size if None, and 64 x 64 where it says none.
+        tokens: length of the text where the config does not fix it.
+    """
+    cls, config = type(network), clean(network.config)  # type: ignore[arg-type]
+    make = INPUTS.get(cls.__name__)
     if make is None:
-        question = repr((type(network), sorted(config.items(), key=str), latent, tokens))
-        return _KNOWN.answer(question, lambda: likely_inputs(network, latent, tokens))
+        room = room_of(config, latent, tokens, is_video="Image" not in cls.__name__)
+        question = repr((cls, sorted(config.items(), key=str), latent, tokens))
+        return _KNOWN.answer(question, lambda: likely_inputs(network, room))
     with suppress(KeyError, TypeError, ValueError):
-        return make(config, latent, tokens)
-    return None
+        return Found(make(config, latent, tokens))
+    return Found(None, f"its config is not one of a {cls.__name__}")
 
 
-def likely_inputs(network: nn.Module, latent: Sequence[int] | None = None, tokens: int = 77) -> dict[str, Any] | None:
-    """Arguments for one pass at batch 1 on which the network runs, or None where none of those that were tried do.
+def likely_inputs(network: nn.Module, room: Room) -> Found:
+    """Arguments for one pass at batch 1 on which the network runs as it does in a pipeline, so far as that shows.
+
+    It is asked in small passes. Where it does not run at the size that is wanted, what it is counted for is small too.
 
     Args:
         network: on the meta device.
-        latent: (height, width) of x_t; the config's sample size if None, and 64 x 64 (16 frames) where it says none.
-        tokens: length of the text where the config does not fix it.
+        room: the sizes of the pass.
     """
-    config = dict(getattr(network, "config", {}))
     taken = list(inspect.signature(type(network).forward).parameters.values())[1:]
     taken = [one for one in taken if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
     if not taken:
-        return None
-    fixed = [v for name, v in config.items() if "text" in name and "len" in name and isinstance(v, int)]
-    room, left, tokens = _room(config, latent), MANY, fixed[0] if fixed else tokens
-    in_frames = any(one.name == "num_frames" for one in taken)
-    for names, x in itertools.product(_sets(taken[1:], config), _layouts(config, room, in_frames)):
-        found, tries = _asked(network, taken[0].name, x, names, config, room, tokens, left)
-        left -= tries
-        if found is not None or left <= 0:
-            return found
+        return Found(None, "it takes no arguments")
+    small = replace(room, **{name: min(getattr(room, name), most) for name, most in SMALL.items()})
+    is_fixed = any(name.startswith("sample_") for name in room.config)  # then another size may not run
+    why = ""
+    with watched(network):
+        for size in dict.fromkeys((small, room) if is_fixed else (small,)):
+            search = _Search(network, size, taken)
+            best = search.best()
+            if search.is_good(best):
+                return _at_size(search, best, room)
+            why = why or best.why or "what comes out has not the shape of x_t"
+    return Found(None, why)
+
+
+def _at_size(search: _Search, best: Outcome, room: Room) -> Found:
+    """What was found, at the size that is wanted or the largest that it runs at."""
+    for wanted in dict.fromkeys((room, replace(room, frames=search.room.frames))):
+        again = _Search(search.network, wanted, search.taken)
+        one = again.at(best.chosen)
+        if again.is_good(one):
+            return again.checked(one)
+    return search.checked(best)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What a try gives.
+
+    Attributes:
+        layout: of x_t, by its number.
+        channels: of x_t; None where they are asked for.
+        forms: (kind of argument, number of its form); 0 where it says nothing.
+    """
+
+    layout: int
+    channels: int | None
+    forms: tuple[tuple[str, int], ...] = ()
+
+    def with_form(self, name: str, form: int) -> _Choice:
+        return replace(self, forms=(*((one, k) for one, k in self.forms if one != name), (name, form)))
+
+
+class _Search:
+    """A network that is asked with passes of one size; `tries` and `operations` say what was spent."""
+
+    def __init__(self, network: nn.Module, room: Room, taken: list[Parameter]):
+        self.network, self.room, self.taken = network, room, taken
+        self.layouts = list(layouts(room, taken))
+        # a default that is a value stays
+        self.free = [one for one in taken[1:] if one.default is None or one.default is one.empty]
+        self.tries, self.operations = 0, 0
+        self._forms: dict[tuple[str, int], list[Any]] = {}
+
+    def best(self) -> Outcome:
+        """The first try that is good, or the one that came furthest."""
+        said = channels(self.room.config)
+        starts = [self.at(_Choice(layout, c)) for c in said for layout in range(len(self.layouts))]
+        starts.sort(key=lambda one: one.reached, reverse=True)
+        furthest = starts[0]
+        for start in starts:
+            one = self.climbed(start)
+            if self.is_good(one):
+                return self.completed(one)
+            furthest = max(furthest, one, key=lambda one: one.reached)
+            if self.operations > OPERATIONS:
+                break
+        return furthest
+
+    def at(self, choice: _Choice) -> Outcome:
+        """What comes of a choice."""
+        widths, layout, chosen = Widths(), self.layouts[choice.layout], dict(choice.forms)
+        if choice.channels is not None:
+            widths.known[widths(CHANNELS)] = choice.channels
+
+        def give(widths: Widths) -> dict[str, Any]:
+            given = {self.taken[0].name: x_t(self.taken[0], layout, widths)}
+            for one in self.free:
+                known = self.forms(one, choice.layout)
+                form = known[min(chosen.get(kind(one), 0), len(known) - 1)]
+                if form is not OMITTED:
+                    given[one.name] = form(widths)
+            return given
+
+        found = replace(tried(self.network, give, widths), chosen=choice)
+        self.tries, self.operations = self.tries + 1, self.operations + found.reached[1]
+        return found
+
+    def forms(self, one: Parameter, layout: int) -> list[Any]:
+        key = one.name, layout
+        if key not in self._forms:
+            self._forms[key] = forms(one, self.room, self.layouts[layout])
+        return self._forms[key]
+
+    def climbed(self, best: Outcome) -> Outcome:
+        """The furthest that changing one form at a time comes."""
+        last = self.tries + TRIES
+        while not best.ran:
+            for choice in self.changes(best):
+                if self.tries > last or self.operations > OPERATIONS:
+                    return best
+                one = self.at(choice)
+                if one.reached > best.reached:
+                    best = one
+                    break
+            else:
+                break
+        return best
+
+    def changes(self, best: Outcome) -> list[_Choice]:
+        """Forms that are not chosen, first of the arguments that stand in the expression at which it stopped."""
+        chosen, found = dict(best.chosen.forms), []
+        for one in self.free:
+            known = len(self.forms(one, best.chosen.layout))
+            is_near = re.search(rf"\b{one.name}\b", best.said) is not None
+            for form in range(known if is_near else min(known, FEW)):
+                if form != chosen.get(kind(one), 0):
+                    found.append((not is_near, form, best.chosen.with_form(kind(one), form)))
+        return [choice for *_, choice in sorted(found, key=lambda one: one[:2])]
+
+    def is_good(self, one: Outcome) -> bool:
+        """Whether what comes out has the shape of x_t, channels aside."""
+        if not one.ran:
+            return False
+        x, out = _first(one.given[self.taken[0].name]), _first(one.output)
+        if x is None or out is None or x.ndim != out.ndim:
+            return False
+        return sum(a != b for a, b in zip(x.shape, out.shape, strict=True)) <= 1
+
+    def completed(self, best: Outcome) -> Outcome:
+        """With the arguments that make more weights take part, first those that share a word with what does not."""
+        words = {word for name in best.unused for word in re.split(r"[._]", name)}
+        near = sorted(self.changes(best), key=lambda choice: not words & {*choice.forms[-1][0].split("_")})
+        for choice in near[:MORE]:
+            if not best.unused:
+                break
+            one = self.at(best.chosen.with_form(*choice.forms[-1]))
+            if self.is_good(one) and len(one.unused) < len(best.unused):
+                best = one
+        return best
+
+    def checked(self, best: Outcome) -> Found:
+        """The arguments of a try that is good, if no layer stood idle."""
+        idle = _idle(self.network, best.unused)
+        if idle:
+            return Found(None, f"no argument was found with which {idle} takes part")
+        given = {name: dict(value) if isinstance(value, Asked) else value for name, value in best.given.items()}
+        nobody = [name for name, value in given.items() if _is_open(value)]
+        needed = [one.name for one in self.taken if one.name in nobody and one.default is one.empty]
+        if needed:
+            return Found(None, f"no layer asks how wide {needed[0]} is")
+        return Found({name: value for name, value in given.items() if name not in nobody})
+
+
+def _idle(network: nn.Module, unused: frozenset[str]) -> str | None:
+    """A layer that multiplies by weights that took no part."""
+    for path, part in network.named_modules():
+        weight = getattr(part, "weight", None)
+        multiplies = isinstance(weight, Tensor) and weight.ndim > 1 and not isinstance(part, nn.Embedding)
+        if multiplies and f"{path}.weight" in unused:
+            return path
     return None
 
 
-def _room(config: Mapping[str, Any], latent: Sequence[int] | None) -> _Room:
-    size = latent or config.get("sample_size") or SIDE
-    height, width = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-    if latent is None:
-        height, width = config.get("sample_height") or height, config.get("sample_width") or width
-    frames, every = config.get("sample_frames"), config.get("temporal_compression_ratio")
-    if frames and isinstance(every, int):
-        frames = (frames - 1) // every + 1  # the config counts those of the finished video
-    return _Room(frames or FRAMES, height, width)
+def _is_open(value: Any) -> bool:
+    """Whether nothing has asked for the width of an argument."""
+    return any(size >= MARK for one in tree_leaves(value) if isinstance(one, Tensor) for size in one.shape)
 
 
-def _layouts(config: Mapping[str, Any], room: _Room, in_frames: bool) -> Iterator[tuple[int, ...]]:
-    """Shapes of x_t, pictures before videos before tokens; channels as the config says them, else to be asked for.
-
-    A network that takes tokens is told of how many frames they are (`in_frames`) where they are a video's.
-    """
-    num_tokens = room.height * room.width * (room.frames if in_frames else 1)
-    said = [v for name, v in config.items() if isinstance(v, int) and _is_in(name)]
-    for c in dict.fromkeys([*said, MARK]):
-        yield 1, c, room.height, room.width
-        yield 1, c, room.frames, room.height, room.width
-        yield 1, room.frames, c, room.height, room.width
-        yield 1, room.frames, room.height, room.width, c
-        yield 1, num_tokens, c
-        yield 1, c, num_tokens
-
-
-def _is_in(name: str) -> bool:
-    return name in ("io_channels", "latent_channels", "acoustic_hidden_size") or (
-        name.startswith("in_") and name.endswith(("channels", "dim"))
-    )
-
-
-def _sets(others: list[inspect.Parameter], config: Mapping[str, Any]) -> Iterator[list[str]]:
-    """Names of the arguments to give: those it cannot do without, with those that it can in ever smaller choices."""
-    needed = [one.name for one in others if one.default is one.empty]
-    free = [one.name for one in others if one.default is None and _is_wanted(one.name, config)]
-    yield [*needed, *free]
-    for count in range(len(free) - 1, max(len(free) - 3, -1), -1):
-        for some in itertools.combinations(free, count):
-            yield [*needed, *some]
-
-
-def _is_wanted(name: str, config: Mapping[str, Any]) -> bool:
-    if any(part in name for part in _LEFT_OUT):
-        return False
-    if name == "guidance":
-        return any(bool(value) for key, value in config.items() if "guidance" in key)
-    if name == "class_labels":
-        return bool(config.get("num_embeds_ada_norm") or config.get("num_class_embeds"))
-    return _is_time(name) or name.endswith("_ids") or any(part in name for part in _TEXT) or name in _COUNTS
-
-
-_COUNTS = ("num_frames", "height", "width")
-
-
-def _is_time(name: str) -> bool:
-    return "time" in name or name in ("t", "sigma", "r")
-
-
-def _asked(
-    network: nn.Module, first: str, x: tuple[int, ...], names: list[str], config: Mapping[str, Any], room: _Room,
-    tokens: int, left: int,
-) -> tuple[dict[str, Any] | None, int]:  # fmt: skip
-    """The arguments with the widths that the network asked for, if it runs on them; and how often it was tried."""
-    marks = {name: MARK + 1 + 2 * k for k, name in enumerate(names)}
-    widths = {mark: mark for mark in (MARK, *marks.values())}
-    for tries in range(1, left + 1):
-        shape = tuple(widths.get(size, size) for size in x)
-        given = {first: torch.zeros(shape, device="meta")}
-        given |= {name: _value(name, widths[marks[name]], shape, config, room, tokens) for name in names}
-        try:
-            with shapes_only(), _asking(network, [w for m, w in widths.items() if m == w]), torch.no_grad():
-                network(**given)
-            return given, tries
-        except _Wants as wants:
-            if wants.width <= 0:
-                return None, tries
-            widths[wants.mark] = wants.width
-        except NO_PASS:
-            return None, tries
-    return None, left
-
-
-def _value(
-    name: str, width: int, x: tuple[int, ...], config: Mapping[str, Any], room: _Room, tokens: int
-) -> Tensor | int:
-    """What an argument of this name is given as."""
-    if name in _COUNTS:
-        return {"num_frames": room.frames, "height": room.height, "width": room.width}[name]
-    if "mask" in name:
-        return torch.ones(1, tokens, dtype=torch.long)
-    if _is_time(name) or name == "guidance":
-        return torch.zeros(1, device="meta")
-    if name == "class_labels":
-        return torch.zeros(1, dtype=torch.long)
-    if name.endswith("_ids"):
-        axes = next((len(v) for key, v in config.items() if "axes" in key and isinstance(v, list | tuple)), 3)
-        return torch.zeros(tokens if "t" in name.split("_")[0] else x[1], axes)
-    if name.endswith(("_size", "_coords")):
-        return torch.zeros(1, 2, device="meta")
-    if any(part in name for part in _POOLED):
-        return torch.zeros(1, width, device="meta")
-    return torch.zeros(1, tokens, width, device="meta")
-
-
-@contextmanager
-def _asking(network: nn.Module, marks: Sequence[int]) -> Iterator[None]:
-    """Inside, the first layer that is given one of the marked widths says which one it takes."""
-
-    def ask(module: nn.Module, args: tuple[Any, ...]) -> None:
-        weight, x = module.weight, args[0] if args else None
-        if not isinstance(x, Tensor) or not isinstance(weight, Tensor) or not x.is_floating_point() or not x.ndim:
-            return
-        is_conv = weight.ndim > 2
-        axis = (1 if x.ndim == weight.ndim else 0) if is_conv else -1
-        wanted = weight.shape[1] * getattr(module, "groups", 1) if is_conv else weight.shape[-1]
-        mark = next((mark for mark in marks if mark <= x.shape[axis] < 2 * MARK), None)
-        if mark is not None:
-            mark = max(one for one in marks if one <= x.shape[axis])
-            raise _Wants(mark, wanted - (x.shape[axis] - mark))
-
-    layers = [one for one in network.modules() if isinstance(getattr(one, "weight", None), Tensor)]
-    handles = [one.register_forward_pre_hook(ask) for one in layers if not isinstance(one, nn.Embedding)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _first(value: Any) -> Tensor | None:
+    """The first tensor of an argument or an output."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    return next((one for one in tree_leaves(value) if isinstance(one, Tensor)), None)

@@ -66,6 +66,14 @@ def resolve(name: str | Path) -> Path | str:
     )
 
 
+def is_component(name: str | Path) -> bool:
+    """Whether `name` is a network's config.json, or its folder beside the rest of a pipeline: no pipeline by itself."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return (path / "config.json").is_file() and not (path / "model_index.json").is_file()
+    return path.is_file() and path.suffix == ".json"
+
+
 def has_weights(folder: Path) -> bool:
     """Whether any file of weights lies in a pipeline's folder, readable or not."""
     return any(path.suffix in (".safetensors", ".bin", ".ckpt", ".pt") for path in folder.rglob("*"))

@@ -8,22 +8,23 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+from diffusers.configuration_utils import register_to_config
 
 from condistill import Teacher
 from condistill.errors import UserError
 from condistill.students import count_macs, inspect, make_plan
 from condistill.students.by_configs import recorded_by_configs, shapes_of
-from condistill.students.likely import inputs_of
+from condistill.students.likely import found_for, likely_inputs
 from condistill.students.meta import clean, on_meta
+from condistill.students.room import Room
 from tests.tiny.case import PROMPTS
 from tests.tiny.catalogue import catalogue
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import Cli, written
 from tests.unit.cli.conftest import cli as cli
 from tests.unit.students.networks import NETWORKS
 
 CASES = catalogue()
 # class labels, two text encoders, a video, a sound, a U-Net with an encoder of pictures and a mask
-NOT_ASKED = ("HunyuanDiT2DModel", "I2VGenXLUNet", "StableCascadeUNet", "Kandinsky3UNet")
 NAMES = ("dit", "flux", "wan", "stable-audio-3", "kandinsky22-inpaint")
 
 
@@ -71,17 +72,79 @@ def test_a_folder_that_cannot_be_recorded_is_one_clear_line(tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in NOT_ASKED])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_that_stands_alone_says_what_it_takes(name: str) -> None:
     config, real = NETWORKS[name]
-    found = inputs_of(on_meta(getattr(diffusers, name), config), tokens=5)
-    assert found is not None
-    for path, value in found.items():
-        if isinstance(value, torch.Tensor) and value.ndim > 2:
-            assert value.ndim == real[path].ndim and (value.shape[-1] == real[path].shape[-1] or value.ndim > 3)
-        assert path in real
+    network = on_meta(getattr(diffusers, name), config)
+    x = next(iter(real.values()))  # pictures and videos of 8 x 8 with 4 channels, or 16 tokens
+    frames = next((size for size in x.shape[1:3] if size != 4), 1) if x.ndim == 5 else 1
+    side = 8 if x.ndim > 3 else 4
+    found = likely_inputs(network, Room(frames, side, side, 5, network.config))  # type: ignore[arg-type]
+    assert found.inputs is not None, found.why
+    shapes = shapes_of(found.inputs)
+    assert set(shapes) <= set(shapes_of(real)) and next(iter(shapes.values())) == tuple(x.shape)
+    for path, shape in shapes.items():
+        if path.startswith("encoder_hidden_states"):
+            assert shape == tuple(real[path].shape)
+    counted = count_macs(type(network), config, inputs=found.inputs)
+    if "clip_img" in shapes:  # of how many tokens a picture is, nothing says
+        found.inputs["clip_img"] = real["clip_img"]
+        counted = count_macs(type(network), config, inputs=found.inputs)
+    assert counted and counted == count_macs(type(network), config, inputs=real)
 
 
-def test_a_network_that_no_arguments_were_found_for_says_so() -> None:
-    plan = make_plan(NETWORKS["HunyuanDiT2DModel"][0], diffusers.HunyuanDiT2DModel, "depth=0.5")
-    assert "give its pipeline's folder" in inspect(plan).notes[-1] and plan.taps
+class Alone(diffusers.ModelMixin, diffusers.ConfigMixin):
+    """Takes a table where its config says so, and has a layer and an argument of which nothing is known."""
+
+    @register_to_config
+    def __init__(self, num_layers: int = 2, wants: str = ""):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(num_layers))
+        self.tables = torch.nn.Linear(3, 4) if wants == "idle" else None
+
+    def forward(self, hidden_states: torch.Tensor, timestep: torch.Tensor, knob: torch.Tensor) -> torch.Tensor:
+        if self.config["wants"] == "table":
+            knob.lookup()  # type: ignore[operator]
+        hidden_states = hidden_states + 0 * timestep
+        if self.config["wants"] != "width":
+            hidden_states = hidden_states + knob.sum()
+        for block in self.blocks:
+            hidden_states = block(hidden_states)
+        return hidden_states[..., 0] if self.config["wants"] == "shape" else hidden_states
+
+
+@pytest.mark.parametrize(
+    ("wants", "why"),
+    [
+        ("table", "'Tensor' object has no attribute 'lookup'"),
+        ("idle", "no argument was found with which tables takes part"),
+        ("width", "no layer asks how wide knob is"),
+        ("shape", "what comes out has not the shape of x_t"),
+    ],
+)
+def test_a_network_of_which_too_little_shows_says_what(wants: str, why: str) -> None:
+    assert why in found_for(on_meta(Alone, {"wants": wants})).why
+    plan = make_plan({"num_layers": 4, "wants": wants}, Alone, "depth=0.5")
+    assert why in (note := inspect(plan).notes[-1]) and note.endswith("give its pipeline's folder")
+
+
+def test_a_component_by_itself(cli: Cli, tmp_path: Path) -> None:
+    """Its folder, or its config alone, is inspected and planned; it cannot be loaded as a teacher."""
+    config, _ = NETWORKS["HunyuanDiT2DModel"]
+    folder = tmp_path / "transformer"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"_class_name": "HunyuanDiT2DModel"} | config))
+    said = cli("inspect", folder, "--student", "depth=0.5", "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert found["macs"]["teacher"]["total"] > found["macs"]["student"]["total"] > 0
+    assert found["counted_for"]["hidden_states"] == [1, 4, 8, 8] and not any("counted" in one for one in found["notes"])
+    for teacher in (folder, folder / "config.json"):
+        file = written(tmp_path, teacher, student="depth=0.5", compare="{}")
+        said = cli("plan", file, "--gpu", "a10", "--json")
+        assert said.code == 0, said.err
+        plan = json.loads(said.out)
+        assert plan["sizes"]["teacher"]["macs"] == found["macs"]["teacher"]["total"]
+        assert any("text encoders and VAE are not counted" in note for note in plan["notes"])
+        assert any("hidden_states 1 x 4 x 8 x 8, whatever size data.call says" in note for note in plan["notes"])
+        assert "a pipeline folder" in cli("validate", file).error or "no pipeline folder" in cli("validate", file).error

@@ -27,7 +27,7 @@ def plan(
     """Say what a recipe will take before it is run: time, memory, disk, the micro-batch that fits, what to change.
 
     A teacher that is here is measured for a few passes; otherwise its config alone is counted, on a GPU by its data
-    sheet.
+    sheet: a hub id, a pipeline's folder without weights, or the denoiser's folder or config.json.
 
     Example: condistill plan emoji
     """
@@ -39,7 +39,7 @@ def plan(
         from condistill.recipes.check import check
         from condistill.recipes.plan import plan_recipe
 
-        check(loaded, allow_missing_files=is_shipped(recipe))
+        check(loaded, allow_missing_files=is_shipped(recipe), allow_component=True)
         folder, title = out or default_folder(recipe), find(recipe).stem
         found = plan_recipe(loaded, title=title, out=folder, gpu_name=gpu, num_devices=gpus)
     emit(found.as_dict(), found.lines(), as_json=as_json)
