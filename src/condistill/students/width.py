@@ -115,7 +115,7 @@ def narrow_transformer(
         raise UserError(f"width={width:g} of {heads[main]} heads is {wanted:g}; possible: width={shares}")
     changes = _that_run(cls, network, main, kept, inputs)
     if changes is None:
-        known = transformer_ways(cls, network, inputs)
+        known = transformer_ways(cls, network if whole is None else whole, inputs)
         raise UserError(f"width={width:g}: no {cls.__name__} with {kept} of {heads[main]} heads runs; {known}")
     note = f"width {heads[main]} heads x {width:g} = {wanted:g} rounded to {kept}"
     return {**config, **changes}, () if kept == wanted else (note,)

@@ -89,6 +89,11 @@ def process_of(
         UserError: neither was established; the message is about the scheduler's.
     """
     name, n, scheduler = type(runner.network).__name__, 1 if runner.single else len(keys), whole.stepped[0]
+    if len(set(steps.times)) < 2 and len({call.step for call in whole.calls}) > 1:
+        raise UserError(
+            f"{name} was called at one time only in the way that depends on the key, and otherwise in the other steps "
+            "(with what it has kept of a picture, say); leave out pictures, or take one that calls it alike in all"
+        )
     try:
         noise_path(scheduler)
         return None, time_maps(steps.calls, steps.times, steps.known, n, name, scheduler=scheduler)

@@ -64,3 +64,9 @@ def test_an_impossible_width_names_those_that_are_possible(name: str, width: flo
     with pytest.raises(UserError) as caught:
         narrow_transformer(getattr(diffusers, name), NETWORKS[name][0], width, inputs=NETWORKS[name][1])
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_width_that_cannot_be_had_beside_a_depth_names_the_depth() -> None:
+    cls, (config, inputs) = diffusers.CogVideoXTransformer3DModel, NETWORKS["CogVideoXTransformer3DModel"]
+    with pytest.raises(UserError, match=r"try depth=0\.5 or width=0\.5"):
+        narrow_transformer(cls, {**config, "num_layers": 1}, 0.75, inputs=inputs, whole=on_meta(cls, config))
