@@ -54,6 +54,13 @@ def test_what_was_set_on_a_network_after_it_was_made_is_on_its_student_too() -> 
     assert block.s1 == 0.9 and isinstance(block.attentions[0].transformer_blocks[0].attn1.processor, Louder)
 
 
+def test_a_module_of_another_class_has_no_counterpart_in_a_student() -> None:
+    pipeline = tiny.sd()
+    pipeline.unet.mid_block.resnets[0].nonlinearity = nn.Tanh()
+    with pytest.raises(UserError, match=r"mid_block.resnets.0.nonlinearity is Tanh where its config makes SiLU"):
+        small(pipeline).student("depth=1.0")
+
+
 def test_adapters_count_as_the_call_weighs_them() -> None:
     pipeline = tiny.sd()
     with torch.random.fork_rng(devices=[]):

@@ -21,13 +21,16 @@ def carry_over(plan: StudentPlan, teacher: nn.Module, student: nn.Module) -> Non
     """Sets on the student's modules what was set on their counterparts; a remark says so, as no folder keeps it.
 
     Raises:
-        UserError: an attention processor has weights, which no tensor of a student has its origin in.
+        UserError: an attention processor has weights, which no tensor of a student has its origin in; or a module was
+            exchanged for one of another class.
     """
     pairs = [
         (path, teacher.get_submodule(source), student.get_submodule(path)) for path, source in plan.modules.items()
     ]
+    others = [plan.modules[path] for path, theirs, ours in pairs if not isinstance(theirs, type(ours))]
     numbers = [(path, theirs, ours) for path, theirs, ours in pairs if _numbers(theirs) != _numbers(ours)]
-    fresh = dict(on_meta(plan.cls, plan.teacher_config).named_modules()) if numbers else {}
+    fresh = dict(on_meta(plan.cls, plan.teacher_config).named_modules()) if numbers or others else {}
+    _check_same([(path, teacher.get_submodule(path), fresh.get(path)) for path in others])
     found = []
     for path, theirs, ours in numbers:
         usual = fresh.get(plan.modules[path])
@@ -46,6 +49,15 @@ def carry_over(plan: StudentPlan, teacher: nn.Module, student: nn.Module) -> Non
             Remark,
             stacklevel=2,
         )
+
+
+def _check_same(modules: list[tuple[str, nn.Module, nn.Module | None]]) -> None:
+    for path, theirs, usual in modules:
+        if usual is not None and not isinstance(theirs, type(usual)) and not hasattr(theirs, "base_layer"):
+            raise UserError(
+                f"{path} is {type(theirs).__name__} where its config makes {type(usual).__name__}; a student is made "
+                "from the config; undo what exchanged it on the pipeline before, as with pipe.disable_free_noise()"
+            )
 
 
 def _numbers(module: nn.Module) -> dict[str, float]:

@@ -240,15 +240,18 @@ def unheard() -> Iterator[None]:
 
 @contextmanager
 def _quiet(pipeline: Any) -> Iterator[None]:
-    bar = getattr(pipeline, "_progress_bar_config", None)
-    pipeline.set_progress_bar_config(disable=True)
+    inner = [part for part in vars(pipeline).values() if hasattr(part, "set_progress_bar_config")]
+    before = [(one, getattr(one, "_progress_bar_config", None)) for one in (pipeline, *inner)]
+    for one, _ in before:
+        one.set_progress_bar_config(disable=True)
     try:
         yield
     finally:
-        if bar is None:
-            vars(pipeline).pop("_progress_bar_config", None)
-        else:
-            pipeline._progress_bar_config = bar
+        for one, bar in before:
+            if bar is None:
+                vars(one).pop("_progress_bar_config", None)
+            else:
+                one._progress_bar_config = bar
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def time_maps(
         if fitted is None:
             raise UserError(
                 f"argument {path!r} of {name} changes from step to step and is no affine map of the scheduler's time "
-                "or of its log noise; this pipeline is not supported"
+                "or of its log noise; pass with call= what leaves it the same at all steps, if it is given at some only"
             )
         if fitted.num_scales > 1:
             raise UserError(

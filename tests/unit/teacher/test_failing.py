@@ -45,3 +45,9 @@ def test_what_has_noise_left_is_no_x0() -> None:
     assert len(teacher.sample([case.keys[0]], call=call, output="latent").latents) == 1
     with pytest.raises(UserError, match=r"ended at time .*2 before the last of its 4.*not denoising_end=0.5"):
         teacher.sample([case.keys[0]], call={**call, "denoising_end": 0.5}, output="latent")
+
+
+def test_pipelines_inside_a_pipeline_print_no_bars_either(capsys: pytest.CaptureFixture[str]) -> None:
+    case = catalogue()["visual-cloze-combined"]
+    assert Teacher.from_pipeline(case.build(), case.component, call=case.call(), keys=case.keys).calibration.key_paths
+    assert "it/s" not in capsys.readouterr().err
