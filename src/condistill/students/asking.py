@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from condistill.errors import brief
-from condistill.students.shape_mode import NO_PASS, ValuesWhereKnown, shapes_only
+from condistill.students.shape_mode import ValuesWhereKnown, shapes_only
 
 MARK = 100_003  # widths from here on are nobody's
 _MISMATCHES = (
@@ -104,7 +104,7 @@ def tried(network: nn.Module, give: Callable[[Widths], dict[str, Any]], widths: 
         except Wants as wants:
             error: BaseException = wants
             asked = (wants.mark, wants.width)
-        except NO_PASS as stopped:
+        except Exception as stopped:  # whatever a network raises on arguments that it was not made for
             error, asked = stopped, _asked_by(brief(stopped), widths.open())
         else:
             unused = frozenset(names.values()) - mode.used

@@ -13,6 +13,7 @@ from condistill.errors import UserError, brief
 from condistill.students.hollow import hollow, hollow_pipeline, plain_class
 from condistill.students.meta import clean, on_meta
 from condistill.students.passes import meta_inputs, one_pass
+from condistill.teacher.faults import fault_of
 from condistill.teacher.leaves import flatten
 
 
@@ -57,7 +58,8 @@ def recorded_by_configs(
     except UserError:
         raise
     except Exception as error:  # whatever a pipeline raises on configs that do not fit together
-        raise UserError(f"{folder} cannot be recorded by its configs alone: {brief(error)}") from error
+        why = fault_of(Path(folder)) or brief(error)
+        raise UserError(f"{folder} cannot be recorded by its configs alone: {why}") from error
 
 
 def _recorded(folder: str | Path, component: str | None, call: Mapping[str, Any]) -> ByConfigs:

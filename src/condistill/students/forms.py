@@ -68,8 +68,9 @@ def _forms(name: str, annotation: str, room: Room, layout: Layout) -> Iterator[F
     text, grid = room.text(name), room.grid
     own = prod(grid[5 - len(layout) :] if len(layout) > 3 else [one for one in layout if isinstance(one, int)])
     if "dict" in annotation or name.endswith("_kwargs"):
-        yield lambda widths: Asked(name, widths)
-        yield lambda _: {"resolution": _zeros(1, 2), "aspect_ratio": _zeros(1, 1)}
+        if "attention" not in name:
+            yield lambda widths: Asked(name, widths)
+            yield lambda _: {"resolution": _zeros(1, 2), "aspect_ratio": _zeros(1, 1)}
         yield lambda _: {}
     elif name.endswith(_COUNTS):
         sizes = {"num_frames": room.frames, "height": room.height, "width": room.width}

@@ -11,6 +11,7 @@ from condistill.errors import UserError, nearest
 from condistill.teacher.loading import refuse_run
 
 FOLDER = Path(__file__).parent / "configs"
+KINDS = ("Model", "UNet", "Prior", "DiffNeXt")  # endings of diffusers' networks
 COMPONENTS = ("unet", "transformer", "prior", "decoder")
 
 
@@ -63,7 +64,9 @@ def network_class(name: str) -> type:
     home = "diffusers.models.unets.unet_2d_condition" if name == "UNet2DConditionModel" else "diffusers"
     cls = getattr(importlib.import_module(home), name, None)
     if cls is None or not hasattr(cls, "from_config") or not hasattr(cls, "state_dict"):
-        raise UserError(f"diffusers has no network class {name!r}; update diffusers, or check the config")
+        guess = nearest(name, [one for one in dir(importlib.import_module("diffusers")) if one.endswith(KINDS)])
+        hint = f"did you mean {guess!r}? " if guess else ""
+        raise UserError(f"diffusers has no network class {name!r}; {hint}update diffusers, or check the config")
     return cls
 
 

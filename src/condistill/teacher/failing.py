@@ -19,6 +19,7 @@ class NotRun(UserError):
 
 # more of a line's arguments that are None are more likely left out on purpose
 FEW = 2
+LENGTH = 2**32  # of a text in tokens: the libraries of tokenizers cut it to no more
 BY_PIPELINE = "raised by the pipeline itself, while condistill watched it"
 
 
@@ -35,6 +36,13 @@ def not_run(pipeline: Any, component: str, error: Exception) -> NotRun:
             f"{type(pipeline).__name__} changes x_t by gradients through its {component} in its loop; "
             "pass with call= what leaves them out, or distil a pipeline of the same parts without them"
         )
+    for name, part in getattr(pipeline, "components", {}).items() if isinstance(error, OverflowError) else ():
+        most = getattr(part, "model_max_length", None)
+        if isinstance(most, int) and most > LENGTH:
+            return NotRun(
+                f"{type(pipeline).__name__} cannot cut a text to {most} tokens, which its {name} has for the most that "
+                "there may be (model_max_length); write the length that the text encoder takes"
+            )
     return NotRun(
         f"{type(pipeline).__name__} could not be run with example keys ({reason}); pass what it needs "
         f"({', '.join(_left_out(pipeline, error)) or 'size, pictures'}) with call="

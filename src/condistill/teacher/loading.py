@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from condistill import hub, processes
 from condistill.errors import UserError, brief, nearest
 from condistill.files import read_json, tensor_names
+from condistill.teacher.faults import fault_of
 
 if TYPE_CHECKING:
     from condistill.maths.randomise import Key
@@ -136,7 +137,9 @@ def load_pipeline(name: str | Path, *, device: str | None = None, **kwargs: Any)
         return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except UserError:
         raise
-    except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, RuntimeError, TypeError, ArithmeticError) as error:
+        if isinstance(where, Path) and (fault := fault_of(where, kwargs)):
+            raise UserError(f"could not load a pipeline: {fault}") from error
         raise UserError(f"could not load a pipeline from {name}: {why or brief(error)}{_advice(where)}") from error
 
 
