@@ -167,7 +167,7 @@ def watched(clock: Clock) -> Iterator[None]:
     """Inside the block the parts of our steps are added to the clock."""
     calls = [
         (Cache, "read", "data"), (loop, "draw", "draws"), (Teacher, "encode", "encode"), (step, "_answer", "teacher"),
-        (Pupil, "forward", "student forward"), (Accelerator, "backward", "backward"),
+        (Pupil, "__call__", "student forward"), (Accelerator, "backward", "backward"),
         (Accelerator, "clip_grad_norm_", "optimiser"), (AcceleratedOptimizer, "step", "optimiser"),
         (AcceleratedOptimizer, "zero_grad", "optimiser"), (Average, "step", "ema"), (loop, "not_finite", "logging"),
         (Meter, "add", "logging"), (Meter, "means", "logging"), (Log, "write", "logging"),
